@@ -1,0 +1,68 @@
+"""The command line: one thin module a command, loaded only when its command is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from realbogus import __version__
+from realbogus.errors import ConfigError, RealbogusError, StreamError
+
+COMMANDS = {
+    "worker": "consume alerts from Kafka, score and annotate them, hand promising ones to the publisher",
+    "publish": "drain the VOEvent outbox into its sinks: archive folder and Kafka topic",
+    "rescore": "score archived packets from files, folders and tar nights",
+    "train": "train a model from labelled packets or from the simulator",
+    "models": "list, verify and promote models",
+    "inspect": "print a packet and draw its triplet with score and contributions",
+    "simulate": "make a night of alerts with known truth",
+    "features": "list the feature catalogue",
+    "config": "check a configuration, or print one to start from",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 = done, 1 = the work failed, 2 = the call was wrong, 130 = interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    parser = _parser(load=command)
+    options = parser.parse_args(arguments)
+    logging.captureWarnings(True)
+    try:
+        return int(options.run(options) or 0)
+    except ConfigError as error:
+        print("\n".join(f"realbogus: {problem}" for problem in error.problems), file=sys.stderr)
+        return 2
+    except StreamError as error:
+        print(f"realbogus: {error}", file=sys.stderr)
+        return error.exit_code
+    except (RealbogusError, OSError) as error:
+        print(f"realbogus: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(load: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands; only the one called is imported, so that help stays instant."""
+    parser = argparse.ArgumentParser(
+        prog="realbogus",
+        description="Real-time real/bogus classification of astronomical alert streams.",
+        epilog="'realbogus COMMAND --help' explains a command, with examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"realbogus {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, line in COMMANDS.items():
+        if name != load:
+            commands.add_parser(name, help=line)
+            continue
+        module = importlib.import_module(f"realbogus.cli.{name}")
+        command = commands.add_parser(
+            name, help=line, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
