@@ -130,6 +130,7 @@ class ModelId:
     feature_set: str  # id of the ordered feature list, with a digest of the definitions
     threshold: float  # score from which an alert counts as real, six decimals
     calibrated: bool  # whether p_real is a calibrated probability
+    threshold_p_real: float | None = None  # the threshold in force on the scale of p_real; None = not calibrated
 
 
 @dataclass(frozen=True)

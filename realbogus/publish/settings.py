@@ -1,0 +1,46 @@
+"""PublishSettings: where events go and how hard the publisher tries. Section [publish] of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from realbogus.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishSettings:
+    """The sinks of the publisher, its ledger and its patience. Raises ConfigError with every problem at once."""
+
+    outbox: str = "realbogus.voevent.outbox"  # Kafka topic that the worker fills with finished events
+    group_id: str = "realbogus-publisher"  # consumer group under which the offsets of the outbox are kept
+    ledger: Path = Path("voevents/ledger.sqlite")  # what was sent where; losing it means sending again
+    archive: Path | None = Path("voevents")  # folder of the archive, a file an event; None = no archive
+    topic: str = ""  # Kafka topic for the events as XML; "" = none
+    batch: int = 200  # events taken from the outbox and settled together
+    wait_s: float = 0.5  # s; longest an event waits for its batch to fill
+    attempts: int = 20  # tries of one event at one sink before it is parked; with the waits below about 15 min
+    retry_s: float = 1.0  # s; wait after the first failure, doubled after each further one ...
+    retry_longest_s: float = 60.0  # s; ... up to this
+    delivery_s: float = 30.0  # s; longest that the Kafka client may try to deliver before it counts as a failure
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError(problems)
+
+    def _problems(self) -> Iterator[str]:
+        if self.archive is None and not self.topic:
+            yield "publish.archive and publish.topic are both off: events would go nowhere"
+        for name in ("outbox", "group_id"):
+            if not getattr(self, name):
+                yield f"publish.{name} is empty"
+        if self.topic and self.topic == self.outbox:
+            yield f"publish.topic is the outbox {self.outbox!r} itself: the publisher would feed on its own events"
+        for name in ("batch", "attempts"):
+            if getattr(self, name) < 1:
+                yield f"publish.{name} is {getattr(self, name)}; expected at least 1"
+        for name in ("wait_s", "retry_s", "retry_longest_s", "delivery_s"):
+            if not getattr(self, name) > 0:
+                yield f"publish.{name} is {getattr(self, name)}; expected more than 0 s"
