@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,11 +16,15 @@ PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
 
 
+def leave_out(message: str) -> NoReturn:
+    """Skip, or fail where REALBOGUS_REQUIRE_ALL says nothing may be left out."""
+    (pytest.fail if os.environ.get("REALBOGUS_REQUIRE_ALL") else pytest.skip)(message)
+
+
 def need(what: Path, because: str) -> Path:
     """Give the path where it exists; else skip, or fail where REALBOGUS_REQUIRE_ALL says nothing may be left out."""
     if not what.exists():
-        message = f"{because} ({what.name} is not beside the project)"
-        (pytest.fail if os.environ.get("REALBOGUS_REQUIRE_ALL") else pytest.skip)(message)
+        leave_out(f"{because} ({what.name} is not beside the project)")
     return what
 
 
@@ -38,3 +46,25 @@ def real_packets() -> Path:
 def manifest() -> Path:
     """The table of the real packets: a row a packet, with quirks, scores and labels."""
     return need(SHARED / "data" / "manifest.csv", "needs the shared real packets")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of an Apache Kafka broker of this test run. Topics must be created by whoever uses them."""
+    folder = tmp_path_factory.mktemp("kafka")
+    script = [sys.executable, str(PROJECT / "scripts" / "kafka")]
+    started = subprocess.run([*script, "start", "--dir", str(folder)], capture_output=True, text=True, check=False)
+    if started.returncode == 3:
+        leave_out(f"needs Apache Kafka: {started.stderr.strip()}")
+    assert started.returncode == 0, started.stderr
+    yield started.stdout.strip()
+    subprocess.run([*script, "stop", "--dir", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[str]:
+    """The bootstrap address of the embedded broker of the demo, which needs nothing but Python."""
+    from realbogus.stream.embedded import EmbeddedBroker
+
+    with EmbeddedBroker() as broker:
+        yield broker.bootstrap
