@@ -15,7 +15,7 @@ Role = Literal["observation", "test"]
 # One letter more would be refused or misread by some receiver; see docs/voevent.md. Compared without regard to case.
 _AUTHORITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,63}")
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-_URL = re.compile(r"https?://[!#-;=?-~]+")  # printable ASCII without space, quote and angle brackets
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?@!$&'()*+,;=%{}-]+(#[A-Za-z0-9._~:/?@!$&'()*+,;=%{}-]*)?")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 _PATH_LIMIT = 96  # characters
 
@@ -61,6 +61,9 @@ class EventStyle:
             yield f"voevent.stream is {self.stream!r}; expected words of A-Z a-z 0-9 . _ - with '/' between them"
         if self.role not in get_args(Role):
             yield f"voevent.role is {self.role!r}; expected one of {', '.join(get_args(Role))}"
+        for name in ("author_title", "author_short_name"):
+            if not getattr(self, name).strip():
+                yield f"voevent.{name} is empty"
         if self.contact_email and not _EMAIL.fullmatch(self.contact_email):
             yield f"voevent.contact_email is {self.contact_email!r}, not an e-mail address"
         if not 1e-3 <= self.position_error_arcsec <= 3600.0:

@@ -1,0 +1,185 @@
+"""The last gate: no packet leaves, and none is taken from the outbox, that does not pass here.
+
+Our own schema (schemas/voevent/event.xsd) says what a schema can say; what it cannot is checked beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from lxml import etree
+
+from realbogus.errors import VOEventError
+from realbogus.resources import shipped
+
+VERSION = "2.0"
+NAMESPACE = f"http://www.ivoa.net/xml/VOEvent/v{VERSION}"
+HEAD = f'<?xml version="1.0" encoding="US-ASCII"?>\n<voe:VOEvent xmlns:voe="{NAMESPACE}" version="{VERSION}" '.encode()
+BYTES_LIMIT = 99_999  # Comet closes the connection on one byte more
+NEEDED = {  # group ("" = none) -> parameters that every event has
+    "": ("schema_version", "alert_type"),
+    "identity": ("object_id", "candidate_id", "survey"),
+    "real_bogus": ("rb_score", "rb_threshold", "rb_decision", "rb_score_calibrated"),
+    "model": ("model_name", "model_version", "model_sha256", "feature_set_version", "pipeline_version"),
+}
+SHARES = ("rb_score", "rb_threshold", "rb_score_raw", "rb_threshold_raw")  # numbers of the group real_bogus in [0, 1]
+
+_FORMS = {
+    "float": re.compile(r"-?\d{1,9}\.\d{1,9}", re.ASCII),
+    "int": re.compile(r"-?\d{1,18}", re.ASCII),
+    "string": re.compile(r".+", re.DOTALL),
+}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_Params = Mapping[str, Mapping[str, str]]  # group -> name -> value
+
+
+@dataclass(frozen=True)
+class Event:
+    """A packet that may leave: its bytes, and what they say of themselves."""
+
+    ivorn: str
+    xml: bytes
+    role: str  # "observation" or "test"
+    date: str  # UTC, "2026-11-22T04:05:06": the end of the exposure
+    object_id: str
+    candid: str
+    model: str  # "name/version"
+    model_version: str
+
+
+def read(xml: bytes) -> Event:
+    """The event in these bytes, once they passed every check; raises VOEventError with the first that failed.
+
+    Safe on any bytes: the size is capped and DOCTYPE, entities, comments and processing instructions are refused
+    before a parser sees them; nothing is fetched.
+    """
+    _check_bytes(xml)
+    root = _parse(xml)
+    schema = _schema()
+    if not schema.validate(root):
+        error = schema.error_log.last_error
+        raise VOEventError(f"not a valid event: {error.message if error else 'the schema gives no reason'}")
+    params = _params(root[1])
+    for problem in _problems(root, params):
+        raise VOEventError(problem)
+    model = params["model"]
+    return Event(
+        ivorn=root.attrib["ivorn"],
+        xml=xml,
+        role=root.attrib["role"],
+        date=root[0][1].text or "",
+        object_id=params["identity"]["object_id"],
+        candid=params["identity"]["candidate_id"],
+        model=f"{model['model_name']}/{model['model_version']}",
+        model_version=model["model_version"],
+    )
+
+
+def _check_bytes(xml: bytes) -> None:
+    """Raise VOEventError unless the bytes are plain elements in US-ASCII under the prefix voe, and not too many."""
+    if len(xml) > BYTES_LIMIT:
+        raise VOEventError(f"{len(xml)} bytes; brokers take {BYTES_LIMIT}")
+    if not xml.isascii():
+        raise VOEventError("not US-ASCII")
+    if not xml.startswith(HEAD):
+        raise VOEventError("does not begin as our events do: XML declaration, prefix voe, namespace and version")
+    if b"<!" in xml or b"<?" in xml[2:]:
+        raise VOEventError("holds a DOCTYPE, comment, CDATA section or processing instruction")
+
+
+def _parse(xml: bytes) -> etree._Element:
+    try:
+        root = etree.fromstring(xml, _parser())
+    except etree.XMLSyntaxError as error:
+        raise VOEventError(f"not well-formed: {error.msg}") from None
+    if xml.count(b"xmlns") > 1 and any(len(node.nsmap) > 1 for node in root.iter()):
+        raise VOEventError("declares namespaces other than voe")
+    return root
+
+
+@cache
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+
+
+@cache
+def _schema() -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(str(shipped("schemas") / "voevent" / "event.xsd"), _parser()))
+
+
+def _params(what: etree._Element) -> _Params:
+    """Values of What's parameters by group and name; raises where a value is not of its dataType."""
+    found: dict[str, dict[str, str]] = {"": {}}
+    for node in what:
+        if node.tag == "Param":
+            _take(node, found[""])
+        elif node.tag == "Group":
+            group = found[str(node.get("name"))] = {}
+            for param in node.iterchildren("Param"):
+                _take(param, group)
+    return found
+
+
+def _take(param: etree._Element, into: dict[str, str]) -> None:
+    attributes = param.attrib
+    name, value, kind = attributes["name"], attributes["value"], attributes["dataType"]
+    if not _FORMS[kind].fullmatch(value):
+        raise VOEventError(f"parameter {name} is {value!r}, not a plain {kind}")
+    into[name] = value
+
+
+def _problems(root: etree._Element, params: _Params) -> Iterator[str]:
+    """What the schema could not see."""
+    ivorn, role = root.attrib["ivorn"], root.attrib["role"]
+    if (role == "test") != is_test(ivorn):
+        yield f"role is {role}, but the local part of {ivorn} says otherwise"
+    for group, names in NEEDED.items():
+        for name in names:
+            if name not in params.get(group, ()):
+                yield f"parameter {name} is missing" + (f" in group {group}" if group else "")
+    if not _SHA256.fullmatch(params["model"]["model_sha256"]):
+        yield "model_sha256 is not 64 hexadecimal digits"
+    yield from _score_problems(params["real_bogus"], root.find("Why"))
+    yield from _time_problems(root)
+    yield from _citation_problems(root, role)
+
+
+def _score_problems(told: Mapping[str, str], why: etree._Element | None) -> Iterator[str]:
+    for name in SHARES:
+        value = float(told.get(name, "0"))
+        if not (math.isfinite(value) and 0 <= value <= 1):
+            yield f"{name} is {value}, outside 0 to 1"
+    decision = "real" if float(told["rb_score"]) >= float(told["rb_threshold"]) else "bogus"
+    if told["rb_decision"] != decision:
+        yield f"rb_decision is {told['rb_decision']}, but the score {told['rb_score']} and the threshold say {decision}"
+    if told["rb_score_calibrated"] not in ("0", "1"):
+        yield "rb_score_calibrated is neither 0 nor 1"
+    if (why is not None) != (told["rb_score_calibrated"] == "1"):
+        yield "an event says Why exactly if its score is a calibrated probability"
+    if why is not None and not why.attrib["importance"] == why[0].attrib["probability"] == told["rb_score"]:
+        yield "importance and probability differ from rb_score"
+
+
+def _time_problems(root: etree._Element) -> Iterator[str]:
+    for path in ("Who/Date", "WhereWhen/ObsDataLocation/ObservationLocation/AstroCoords/Time/TimeInstant/ISOTime"):
+        text = (root.findtext(path) or "").strip()
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            yield f"{path} is {text!r}, which is no time"
+
+
+def _citation_problems(root: etree._Element, role: str) -> Iterator[str]:
+    for cited in root.iterfind("Citations/EventIVORN"):
+        if (role == "test") != is_test(cited.text or ""):
+            yield f"a packet of role {role} cites {cited.text}"
+
+
+def is_test(ivorn: str) -> bool:
+    """Whether an IVORN of ours is that of a test."""
+    return ivorn.partition("#")[2].startswith("test_")
