@@ -78,7 +78,7 @@ def _read_alert(
 ) -> None:
     missing = [name for name, (offset, length) in zip(STAMPS, spans, strict=True) if offset < 0 or length == 0]
     if missing:
-        raise StampError(f"the packet has no {' and no '.join(missing)} stamp", Reason.MISSING_STAMP)
+        raise StampError(f"the packet lacks stamps: {', '.join(missing)}", Reason.MISSING_STAMP)
     for stamp, (offset, length) in enumerate(spans):
         try:
             raw, start, shape = unpack(message[offset : offset + length], limit)
@@ -177,12 +177,14 @@ def _unusual(raw: bytes, limit: int) -> tuple[bytes, int, Shape]:
     from astropy.io import fits  # imported only when met: it takes longer than a thousand stamps
 
     try:
-        with warnings.catch_warnings(), fits.open(io.BytesIO(raw), disable_image_compression=True) as units:
-            warnings.simplefilter("ignore")  # what it repairs silently we accept; what it cannot read it raises
-            for unit in units:
-                if unit.is_image and unit.header.get("NAXIS") == 2 and 0 < 4 * math.prod(unit.shape) <= limit:
-                    image = np.ascontiguousarray(unit.data, ">f4")
-                    return image.tobytes(), 0, (image.shape[0], image.shape[1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what astropy repairs we accept; what it cannot read it raises
+            with fits.open(io.BytesIO(raw), disable_image_compression=True) as units:
+                for unit in units:
+                    flat = isinstance(unit, fits.PrimaryHDU | fits.ImageHDU) and unit.header.get("NAXIS") == 2
+                    if flat and 0 < 4 * math.prod(unit.shape) <= limit:
+                        image = np.ascontiguousarray(unit.data, ">f4")
+                        return image.tobytes(), 0, (image.shape[0], image.shape[1])
     except _UNUSUAL as problem:
         raise StampError(f"is not FITS that can be read ({problem or type(problem).__name__})") from None
     raise StampError("is FITS without an image of two axes of the allowed size")

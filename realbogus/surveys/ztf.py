@@ -42,6 +42,7 @@ QUADRANT = (3080, 3072)  # rows and columns of one of the 64 readout quadrants, 
 EXPOSURE_S = 30.0  # of the public survey; used where the packet does not tell
 SENTINEL = -999.0  # "none"; compared with a tolerance since some columns are float32
 HOST_RADIUS_ARCSEC = 5.0
+PS1_RADIUS_ARCSEC, GAIA_RADIUS_ARCSEC = 30.0, 90.0  # how far the pipeline searches
 MJD_OF_JD_0 = 2400000.5
 BAND_OF_FID = {1: "g", 2: "r", 3: "i"}
 IS_POSITIVE = {"t": True, "1": True, "f": False, "0": False}
@@ -149,21 +150,28 @@ def _neighbours(raw: Mapping[str, Column], value: Mapping[str, Column]) -> dict[
     """Nearest sources of the reference image, Pan-STARRS 1 and Gaia."""
     host = not_negative(value["distnr"]) * PIXEL_ARCSEC
     absent = np.where(np.isnan(host), np.where(_none(raw["distnr"]), 1.0, np.nan), host > HOST_RADIUS_ARCSEC)
-    bright = np.where(_none(raw["neargaiabright"]), np.inf, not_negative(value["neargaiabright"]))
+    ps1, gaia = _within(value["distpsnr1"], PS1_RADIUS_ARCSEC), _within(value["neargaia"], GAIA_RADIUS_ARCSEC)
+    bright = _within(value["neargaiabright"], GAIA_RADIUS_ARCSEC)
+    star_score = np.where(np.isnan(value["sgscore1"]), value["sgscore"], value["sgscore1"])
     return {
         "host_absent": absent,
         "host_distance_arcsec": host,
         "host_mag": value["magnr"],
         "host_mag_err": not_negative(value["sigmagnr"]),
         "host_sharpness": value["sharpnr"],
-        "ps1_distance_arcsec": not_negative(value["distpsnr1"]),
-        "ps1_star_score": np.where(np.isnan(value["sgscore1"]), value["sgscore"], value["sgscore1"]),
+        "ps1_distance_arcsec": ps1,
+        "ps1_star_score": np.where(value["distpsnr1"] > PS1_RADIUS_ARCSEC, np.nan, star_score),
         "ps1_neighbours": not_negative(value["nmtchps"]),
-        "gaia_distance_arcsec": not_negative(value["neargaia"]),
-        "gaia_mag": value["maggaia"],
-        "gaia_bright_distance_arcsec": bright,
-        "gaia_bright_mag": value["maggaiabright"],
+        "gaia_distance_arcsec": gaia,
+        "gaia_mag": np.where(np.isnan(gaia), np.nan, value["maggaia"]),
+        "gaia_bright_distance_arcsec": np.where(_none(raw["neargaiabright"]), np.inf, bright),
+        "gaia_bright_mag": np.where(np.isnan(bright), np.nan, value["maggaiabright"]),
     }
+
+
+def _within(distance: Column, radius: float) -> Column:
+    """NaN beyond the radius that was searched: some archives hold 120 or 300 there as placeholders."""
+    return np.where(distance <= radius, not_negative(distance), np.nan)
 
 
 ZTF = Survey("ztf", "ZTF", FIELDS, schema_name, to_batch, PIXEL_ARCSEC)
