@@ -1,9 +1,15 @@
-"""Avro bytes to columns and back: the only room that knows the wire format."""
+"""Avro bytes to columns and back: the only room that knows the wire format.
+
+`read` is the way in. A writer schema is compiled once to a flat program (`program`), which the decoder (`kernels`)
+runs over the bytes of each record; fastavro (`fallback`) is its plain twin.
+"""
 
 from __future__ import annotations
 
-from realbogus.packets.container import write_container
 from realbogus.packets.fields import Decoded, Fields
 from realbogus.packets.limits import Limits
+from realbogus.packets.reading import read
+from realbogus.packets.schemas import SchemaStore
+from realbogus.packets.writing import write_container
 
-__all__ = ["Decoded", "Fields", "Limits", "write_container"]
+__all__ = ["Decoded", "Fields", "Limits", "SchemaStore", "read", "write_container"]

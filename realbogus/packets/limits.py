@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEPTH = 64  # levels of recursive named types and of lists within lists; real schemas have 3
-
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
