@@ -1,0 +1,288 @@
+"""What spoils frames, put in before any subtraction: in the sky's light, on the detector, and in the template.
+
+Each defect leaves its mark in a map of bits beside the frame, which is how detections are told apart afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.ndimage
+from numba import njit
+from numpy.typing import NDArray
+
+from realbogus.simulation.optics import Image
+from realbogus.simulation.recipe import Recipe
+from realbogus.simulation.scene import Scene
+
+if TYPE_CHECKING:
+    from realbogus.simulation.exposure import Conditions
+
+Floats = NDArray[np.float64]
+BLOCK = 10  # pixels: the pipeline masks saturated cores and uncovered edges in blocks of about this size
+
+
+class Defect(IntFlag):
+    """Bits of the map of defects."""
+
+    COSMIC_RAY = 1
+    HOT_PIXEL = 2
+    BAD_COLUMN = 4
+    SATURATION = 8
+    SPIKE = 16
+    TRAIL = 32
+    GHOST = 64
+    BAD_FLAT = 128
+    TEMPLATE = 256
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Where a frame is spoilt: bits of Defect, and pixels that the pipeline masks (NaN in stamps)."""
+
+    bits: NDArray[np.uint16]
+    masked: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The standing faults of one detector, alike in all its exposures."""
+
+    hot: NDArray[np.int64]  # (N, 2) row, column
+    hot_dn: Floats  # (N,) added in a 30 s exposure
+    columns: NDArray[np.int64]  # (M, 3) column, first and last row
+    column_gain: Floats  # (M,) response of the column, 1 = good
+
+
+def draw_detector(rng: np.random.Generator, recipe: Recipe) -> Detector:
+    """Hot pixels (some of them warm and flickering) and bad columns."""
+    hot, bad = int(rng.poisson(recipe.hot_pixels)), int(rng.poisson(recipe.bad_columns))
+    starts = rng.integers(0, recipe.side, bad)
+    ends = np.minimum(starts + rng.integers(150, recipe.side + 1, bad), recipe.side)
+    columns = np.stack([rng.integers(0, recipe.side, bad), starts, ends], axis=1)
+    gains = 1.0 + rng.choice([-1.0, 1.0], bad) * np.exp(rng.normal(-2.3, 0.8, bad))
+    return Detector(rng.integers(0, recipe.side, (hot, 2)), np.exp(rng.normal(5.6, 0.9, hot)), columns, gains)
+
+
+def damage_science(
+    rng: np.random.Generator, light: Image, scene: Scene, recipe: Recipe, how: Conditions, detector: Detector
+) -> tuple[Image, Damage]:
+    """Turn light (DN expected on each pixel, sky included) into a frame read out, with all that spoils it."""
+    bits = np.zeros(light.shape, np.uint16)
+    bright = bright_stars(scene, how)
+    _spikes(rng, light, bits, bright)
+    if rng.random() < min(recipe.ghosts, 1.0):
+        _ghost(rng, light, bits, bright)
+    for chance, draw in ((recipe.trails, _trail), (recipe.glints, _glints)):
+        if rng.random() < chance:
+            draw(rng, light, bits, how.psf.fwhm_px, math.sqrt(how.sky_dn / how.gain))
+    light *= _flat(rng, bits, recipe)
+    image = add_noise(rng, light, how.gain, how.read_noise)
+    for _ in range(int(rng.poisson(recipe.cosmic_rays))):
+        cosmic_ray(rng, image, bits)
+    _detector_faults(rng, image, bits, detector, how.sky_dn)
+    masked = _saturate(image, bits, recipe.saturation_dn)
+    return image, Damage(bits, masked)
+
+
+def damage_reference(rng: np.random.Generator, image: Image, recipe: Recipe, stars: Floats) -> Damage:
+    """Spoil a coadd, in place: spikes and saturated cores of bright stars, hits and hot pixels that were not clipped."""
+    bits = np.zeros(image.shape, np.uint16)
+    _spikes(rng, image, bits, stars)
+    for _ in range(int(rng.poisson(recipe.template_defects))):
+        cosmic_ray(rng, image, bits, scale=0.35)
+    masked = _saturate(image, bits, recipe.saturation_dn * 1.1)
+    bits[(bits & int(Defect.COSMIC_RAY)) > 0] |= int(Defect.TEMPLATE)
+    return Damage(bits, masked)
+
+
+def bright_stars(scene: Scene, how: Conditions, faint: float = 14.5) -> Floats:
+    """Where the stars brighter than this fall on the frame: (N, 3) x, y, flux in DN."""
+    rows = np.flatnonzero(scene.stars.mag < faint)
+    x, y = scene.stars.x[rows] + scene.stars.moved_x[rows], scene.stars.y[rows] + scene.stars.moved_y[rows]
+    dx, dy = how.mapping.shift(x, y, scene.side)
+    return np.stack([x + dx, y + dy, 10.0 ** (-0.4 * (scene.stars.mag[rows] - how.zero_point))], axis=1)
+
+
+def add_noise(rng: np.random.Generator, light: Image, gain: float, read_noise: float) -> Image:
+    """Photon and read noise. Skies hold hundreds of electrons, so the Gaussian limit of Poisson is exact enough."""
+    variance = np.maximum(light, 0.0) / gain + (read_noise / gain) ** 2
+    return light + np.sqrt(variance) * rng.standard_normal(light.shape)
+
+
+def cosmic_ray(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], scale: float = 1.0) -> None:
+    """A narrow track: mostly one to three pixels, seldom a long one. Not blurred by the PSF."""
+    length = float(rng.exponential(1.2)) if rng.random() < 0.85 else float(rng.uniform(4.0, 25.0))
+    total = float(np.exp(rng.uniform(np.log(90.0), np.log(4500.0)))) * scale * max(1.0, length / 3.0)
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = rng.uniform(0, image.shape[0] - 1), rng.uniform(0, image.shape[1] - 1)
+    steps = max(int(4 * length), 1)
+    along = np.linspace(0.0, length, steps)
+    columns = np.round(x + along * math.cos(angle)).astype(int)
+    rows = np.round(y + along * math.sin(angle)).astype(int)
+    inside = (columns >= 0) & (rows >= 0) & (columns < image.shape[1]) & (rows < image.shape[0])
+    share = rng.gamma(4.0, 0.25, steps)
+    share *= total / share.sum()
+    np.add.at(image, (rows[inside], columns[inside]), share[inside])
+    bits[rows[inside], columns[inside]] |= np.uint16(Defect.COSMIC_RAY)
+
+
+def _spikes(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], stars: Floats) -> None:
+    """Four diffraction spikes and a faint halo; their strength wavers from frame to frame."""
+    waver = float(np.exp(rng.normal(0.0, 0.15)))
+    turn = float(rng.normal(0.0, 0.01))
+    for x, y, flux in stars:
+        length = min(6.0 * (flux / 3e4) ** 0.5, 140.0)
+        if length > 5.0:
+            _draw_spike(light, bits, x, y, flux * waver * 2.2e-3, length, turn, np.uint16(Defect.SPIKE))
+
+
+@njit(cache=True)
+def _draw_spike(
+    light: Image, bits: NDArray[np.uint16], x: float, y: float, flux: float, length: float, turn: float, mark: int
+) -> None:
+    """Add four arms of Gaussian cross-section, falling off as exp(-r / (length / 3))."""
+    rows, columns = light.shape
+    c, s = math.cos(turn), math.sin(turn)
+    reach = int(length) + 2
+    scale = length / 3.0
+    for j in range(max(int(y) - reach, 0), min(int(y) + reach, rows - 1) + 1):
+        for i in range(max(int(x) - reach, 0), min(int(x) + reach, columns - 1) + 1):
+            dx, dy = i - x, j - y
+            p, q = c * dx + s * dy, c * dy - s * dx
+            for arm in range(2):
+                along, across = (p, q) if arm == 0 else (q, p)
+                if abs(across) < 3.0 and abs(along) < length:
+                    added = flux / (4 * scale) * math.exp(-abs(along) / scale) * math.exp(-0.7 * across * across)
+                    light[j, i] += added
+                    if abs(across) < 1.5 and abs(along) > 4.0 and added > 3.0:
+                        bits[j, i] |= mark
+
+
+def _ghost(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], stars: Floats) -> None:
+    """A pupil ghost: a faint, sharp-edged annulus opposite to a bright star, or from one outside the frame."""
+    rows, columns = light.shape
+    y0, x0 = rng.uniform(0, rows), rng.uniform(0, columns)
+    outer = rng.uniform(12.0, 60.0)
+    inner = outer * rng.uniform(0.3, 0.5)
+    level = float(np.exp(rng.normal(1.8, 0.7)))
+    y, x = np.ogrid[:rows, :columns]
+    r = np.hypot(x - x0, y - y0)
+    inside = (r < outer) & (r > inner)
+    light += level / (1.0 + np.exp(2.0 * (r - outer))) / (1.0 + np.exp(2.0 * (inner - r)))
+    bits[inside] |= np.uint16(Defect.GHOST)
+
+
+def _trail(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], fwhm: float, noise: float) -> None:
+    """A satellite's trail right across the frame, as wide as the PSF."""
+    distance, sigma = _line(rng, light.shape), max(fwhm, 1.5) / 2.355 * 1.15
+    level = noise * float(np.exp(rng.uniform(np.log(1.5), np.log(60.0))))
+    light += level * np.exp(-0.5 * (distance / sigma) ** 2)
+    bits[np.abs(distance) < 2.0 * fwhm] |= np.uint16(Defect.TRAIL)
+
+
+def _glints(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], fwhm: float, noise: float) -> None:
+    """A tumbling satellite: flashes at even steps along a line, each hardly longer than the PSF."""
+    rows, columns = light.shape
+    sigma, angle = max(fwhm, 1.5) / 2.355, rng.uniform(0, np.pi)
+    step, level = rng.uniform(25.0, 120.0), noise * float(np.exp(rng.uniform(np.log(4.0), np.log(60.0))))
+    x0, y0 = rng.uniform(0, columns), rng.uniform(0, rows)
+    y, x = np.mgrid[-9:10, -9:10].astype(float)
+    for k in range(-40, 41):
+        px, py = x0 + k * step * math.cos(angle), y0 + k * step * math.sin(angle)
+        i, j = round(px), round(py)
+        if 9 <= i < columns - 9 and 9 <= j < rows - 9:
+            u = (x - px + i) * math.cos(angle) + (y - py + j) * math.sin(angle)
+            v = (y - py + j) * math.cos(angle) - (x - px + i) * math.sin(angle)
+            flash = level * np.exp(-0.5 * ((u / (1.4 * sigma)) ** 2 + (v / sigma) ** 2))
+            light[j - 9 : j + 10, i - 9 : i + 10] += flash
+            bits[j - 9 : j + 10, i - 9 : i + 10][flash > 0.3 * level] |= np.uint16(Defect.TRAIL)
+
+
+def _line(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
+    """Signed distance in pixels of each pixel from a random line through the frame."""
+    rows, columns = shape
+    angle = rng.uniform(0, np.pi)
+    x0, y0 = rng.uniform(0.1, 0.9) * columns, rng.uniform(0.1, 0.9) * rows
+    y, x = np.ogrid[:rows, :columns]
+    return np.asarray((x - x0) * math.sin(angle) - (y - y0) * math.cos(angle))
+
+
+def _flat(rng: np.random.Generator, bits: NDArray[np.uint16], recipe: Recipe) -> Image:
+    """The error of the flat field: slow waves always, and now and then a dust ring that the flat did not take out."""
+    rows, columns = bits.shape
+    waves = scipy.ndimage.zoom(rng.normal(0.0, recipe.flat_error, (6, 6)), (rows / 6, columns / 6), order=3)
+    flat = 1.0 + waves[:rows, :columns]
+    if rng.random() < recipe.bad_flat:
+        for _ in range(int(rng.integers(1, 6))):
+            _dust_ring(rng, flat, bits)
+    return np.asarray(flat)
+
+
+def _dust_ring(rng: np.random.Generator, flat: Image, bits: NDArray[np.uint16]) -> None:
+    rows, columns = flat.shape
+    y, x = np.ogrid[:rows, :columns]
+    r = np.hypot(x - rng.uniform(0, columns), y - rng.uniform(0, rows))
+    radius, depth = rng.uniform(5.0, 18.0), rng.uniform(0.02, 0.10)
+    ring = np.exp(-0.5 * ((r - radius) / (0.25 * radius)) ** 2)
+    flat *= 1.0 - depth * ring
+    bits[ring > 0.3] |= np.uint16(Defect.BAD_FLAT)
+
+
+def _detector_faults(
+    rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], detector: Detector, sky: float
+) -> None:
+    """Hot pixels and bad columns, as far as calibration left them over in this exposure."""
+    flicker = rng.random(len(detector.hot)) < 0.6
+    rows, columns = detector.hot[flicker].T
+    image[rows, columns] += detector.hot_dn[flicker] * np.exp(rng.normal(0.0, 0.3, flicker.sum()))
+    bits[rows, columns] |= np.uint16(Defect.HOT_PIXEL)
+    for (column, first, last), gain in zip(detector.columns, detector.column_gain, strict=True):
+        left = rng.normal(1.0, 0.4)  # how much of the fault calibration left
+        image[first:last, column] += left * (gain - 1.0) * sky
+        bits[first:last, column] |= np.uint16(Defect.BAD_COLUMN)
+
+
+def _saturate(image: Image, bits: NDArray[np.uint16], full: float) -> NDArray[np.bool_]:
+    """Clip at the full well, let the excess bleed along columns, and mask the cores in blocks, as pipelines do."""
+    masked = np.zeros(image.shape, bool)
+    over = image > full
+    if not over.any():
+        return masked
+    _bleed(image, bits, full, np.uint16(Defect.SATURATION))
+    labels, count = scipy.ndimage.label(scipy.ndimage.binary_dilation(image > 0.98 * full, iterations=2))
+    for rows, columns in scipy.ndimage.find_objects(labels, count):
+        half = BLOCK if columns.stop - columns.start < 2 * BLOCK else 3 * BLOCK // 2
+        j, i = (rows.start + rows.stop) // 2, (columns.start + columns.stop) // 2
+        masked[max(j - half, 0) : j + half, max(i - half, 0) : i + half] = True
+    return masked
+
+
+@njit(cache=True)
+def _bleed(image: Image, bits: NDArray[np.uint16], full: float, mark: int) -> None:
+    """Spill the charge above the full well up and down its column, half each way."""
+    rows, columns = image.shape
+    for i in range(columns):
+        for direction in (1, -1):
+            carried = 0.0
+            for k in range(rows):
+                j = k if direction == 1 else rows - 1 - k
+                excess = image[j, i] - full
+                if direction == 1 and excess > 0.0:
+                    image[j, i] = full + 0.5 * excess  # the other half goes down in the second pass
+                    carried += 0.5 * excess
+                    bits[j, i] |= mark
+                elif direction == -1 and excess > 0.0:
+                    image[j, i] = full
+                    carried += excess
+                    bits[j, i] |= mark
+                elif carried > 0.0:
+                    room = full - image[j, i]
+                    taken = min(room, carried)
+                    image[j, i] += taken
+                    carried = 0.97 * (carried - taken)
+                    bits[j, i] |= mark

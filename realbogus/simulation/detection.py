@@ -1,0 +1,319 @@
+"""Detection on a difference frame, and measuring what was found, as a survey's pipeline does.
+
+A matched filter with the PSF, local maxima of both signs above a threshold, then PSF and aperture photometry, shapes,
+negative pixels and the like, under the names of the ZTF columns they fill.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numba import njit
+from numpy.typing import NDArray
+
+from realbogus.simulation.optics import Image
+
+Floats = NDArray[np.float64]
+BOX = 7  # pixels: half side of the stamp that measuring looks at
+COLUMNS = (
+    "x", "y", "sign", "scorr", "flux", "flux_error", "chi2", "aperture", "aperture_error", "wide", "wide_error",
+    "fwhm", "a", "b", "elong", "nneg", "nbad", "sumrat", "dsnrms", "ssnrms", "sky", "missing",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What was found, as columns by name; x, y in frame pixels, fluxes in DN and positive for both signs."""
+
+    table: Floats  # (N, len(COLUMNS))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, name: str) -> Floats:
+        """One column."""
+        return np.asarray(self.table[:, COLUMNS.index(name)])
+
+    def where(self, keep: NDArray[np.bool_]) -> Candidates:
+        """Some of them."""
+        return Candidates(self.table[keep])
+
+
+def detect(
+    difference: Image, variance: Image, psf: Image, *, threshold: float, astrometric: Floats | None = None
+) -> Candidates:
+    """Everything above threshold sigma, of either sign, in the matched-filter image.
+
+    variance is that of a pixel, DN squared. psf is the profile to filter with, sum 1. astrometric, if given, is the
+    variance that registration errors add to the matched-filter image.
+    """
+    score, filtered = matched_filter(difference, variance, psf, astrometric)
+    peaks = _peaks(score, threshold)
+    missing = ~np.isfinite(difference)
+    clean = np.where(missing, 0.0, difference)
+    ok = ~missing
+    spread = float(_robust(difference[ok][::7])), float(_robust(filtered[ok][::7]))
+    table = _measure(clean, variance, missing, score, filtered, psf, peaks, spread[0], spread[1])
+    return Candidates(table)
+
+
+def matched_filter(
+    difference: Image, variance: Image, psf: Image, astrometric: Floats | None = None
+) -> tuple[Image, Image]:
+    """Signal to noise of a point source at each pixel, and the difference convolved with the PSF. NaN counts as 0."""
+    missing = ~np.isfinite(difference)
+    signal = convolve(np.where(missing, 0.0, difference), psf[::-1, ::-1])
+    power = convolve(np.where(missing, 0.0, variance), psf[::-1, ::-1] ** 2)
+    if astrometric is not None:
+        power = power + astrometric
+    score = signal / np.sqrt(np.maximum(power, 1e-9))
+    score[missing] = 0.0
+    return score, signal
+
+
+def convolve(image: Image, kernel: Image) -> Image:
+    """Convolution with a small odd kernel, same shape, zeros outside."""
+    size = [scipy.fft.next_fast_len(n + k - 1, real=True) for n, k in zip(image.shape, kernel.shape, strict=True)]
+    product = scipy.fft.irfft2(scipy.fft.rfft2(image, size) * scipy.fft.rfft2(kernel, size), size)
+    r, s = kernel.shape[0] // 2, kernel.shape[1] // 2
+    return np.asarray(product[r : r + image.shape[0], s : s + image.shape[1]])
+
+
+def _robust(values: Floats) -> float:
+    """1.4826 times the median absolute deviation."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+@njit(cache=True)
+def _peaks(score: Image, threshold: float) -> NDArray[np.int64]:
+    """Rows and columns of local maxima of |score| over 5 x 5 pixels above threshold: (N, 2), in order of rows."""
+    rows, columns = score.shape
+    found = []
+    for j in range(rows):
+        for i in range(columns):
+            s = abs(score[j, i])
+            if s < threshold:
+                continue
+            sign = 1.0 if score[j, i] > 0 else -1.0
+            best = True
+            for v in range(max(j - 2, 0), min(j + 3, rows)):
+                for u in range(max(i - 2, 0), min(i + 3, columns)):
+                    other = sign * score[v, u]
+                    if other > s or (other == s and (v < j or (v == j and u < i))):
+                        best = False
+            if best:
+                found.append((j, i))
+    out = np.empty((len(found), 2), np.int64)
+    for k in range(len(found)):
+        out[k, 0], out[k, 1] = found[k]
+    return out
+
+
+@njit(cache=True)
+def _parabola(left: float, middle: float, right: float) -> float:
+    """Offset of the maximum of a parabola through three values, within half a pixel."""
+    bend = left - 2.0 * middle + right
+    if bend >= 0.0:
+        return 0.0
+    return min(max(0.5 * (left - right) / bend, -0.5), 0.5)
+
+
+@njit(cache=True)
+def _measure(
+    d: Image, variance: Image, missing: NDArray[np.bool_], score: Image, filtered: Image, psf: Image,
+    peaks: NDArray[np.int64], noise: float, filtered_noise: float,
+) -> Floats:  # fmt: skip
+    """One row a peak, in the order of COLUMNS."""
+    out = np.empty((peaks.shape[0], 22))
+    rows, columns = d.shape
+    centre = psf.shape[0] // 2
+    moments = 0.0
+    total = 0.0
+    for n in range(psf.shape[0]):
+        for m in range(psf.shape[1]):
+            r2 = (n - centre) ** 2 + (m - centre) ** 2
+            if r2 <= 9.0:
+                moments += psf[n, m] * r2
+                total += psf[n, m]
+    for k in range(peaks.shape[0]):
+        j, i = peaks[k, 0], peaks[k, 1]
+        sign = 1.0 if score[j, i] > 0 else -1.0
+        jj, ii = min(max(j, 1), rows - 2), min(max(i, 1), columns - 2)
+        fx = _parabola(sign * score[jj, ii - 1], sign * score[jj, ii], sign * score[jj, ii + 1])
+        fy = _parabola(sign * score[jj - 1, ii], sign * score[jj, ii], sign * score[jj + 1, ii])
+        sky = _ring_median(d, missing, j, i) * sign
+        flux, error, chi2 = _psf_fit(d, variance, missing, psf, j, i, fx, fy, sign)
+        ap, ap_var = _aperture(d, variance, missing, i + fx, j + fy, 4.0, sign, sky)
+        wide, wide_var = _aperture(d, variance, missing, i + fx, j + fy, 9.0, sign, sky)
+        fwhm = _core_width(d, missing, j, i, sign)
+        a, b = _windowed(d, missing, j, i, fx, fy, sign, 1.2)
+        nneg, nbad, sumrat = _box_counts(d, missing, j, i, sign)
+        gone = 0
+        for v in range(max(j - 2, 0), min(j + 3, rows)):
+            for u in range(max(i - 2, 0), min(i + 3, columns)):
+                gone += missing[v, u]
+        out[k, 0], out[k, 1], out[k, 2], out[k, 3] = i + fx, j + fy, sign, sign * score[j, i]
+        out[k, 4], out[k, 5], out[k, 6] = flux, error, chi2
+        out[k, 7], out[k, 8], out[k, 9], out[k, 10] = ap, math.sqrt(ap_var), wide, math.sqrt(wide_var)
+        out[k, 11], out[k, 12], out[k, 13], out[k, 14] = fwhm, a, b, a / b
+        out[k, 15], out[k, 16], out[k, 17] = nneg, nbad, sumrat
+        out[k, 18], out[k, 19] = sign * d[j, i] / noise, sign * filtered[j, i] / filtered_noise
+        out[k, 20], out[k, 21] = sky, gone
+    return out
+
+
+@njit(cache=True)
+def _ring_median(d: Image, missing: NDArray[np.bool_], j: int, i: int) -> float:
+    """Median of the ring between 9 and 14 pixels, 0 if it is not there."""
+    values = np.empty(29 * 29)
+    n = 0
+    for v in range(max(j - 14, 0), min(j + 15, d.shape[0])):
+        for u in range(max(i - 14, 0), min(i + 15, d.shape[1])):
+            r2 = (v - j) ** 2 + (u - i) ** 2
+            if 81 <= r2 <= 196 and not missing[v, u]:
+                values[n] = d[v, u]
+                n += 1
+    return np.median(values[:n]) if n > 20 else 0.0
+
+
+@njit(cache=True)
+def _psf_value(psf: Image, y: float, x: float) -> float:
+    """The PSF at an offset from its centre, bilinear."""
+    c = psf.shape[0] // 2
+    y, x = y + c, x + c
+    j, i = int(math.floor(y)), int(math.floor(x))
+    if j < 0 or i < 0 or j + 1 >= psf.shape[0] or i + 1 >= psf.shape[1]:
+        return 0.0
+    q, p = y - j, x - i
+    low = (1 - p) * psf[j, i] + p * psf[j, i + 1]
+    return (1 - q) * low + q * ((1 - p) * psf[j + 1, i] + p * psf[j + 1, i + 1])
+
+
+@njit(cache=True)
+def _psf_fit(
+    d: Image, variance: Image, missing: NDArray[np.bool_], psf: Image, j: int, i: int, fx: float, fy: float, sign: float
+) -> tuple[float, float, float]:
+    """Weighted flux of the PSF at a place, its error, and the reduced chi square within 4 pixels."""
+    top, bottom, plain, n = 0.0, 0.0, 0.0, 0
+    for v in range(max(j - 5, 0), min(j + 6, d.shape[0])):
+        for u in range(max(i - 5, 0), min(i + 6, d.shape[1])):
+            if missing[v, u] or (v - j) ** 2 + (u - i) ** 2 > 25:
+                continue
+            p = _psf_value(psf, v - j - fy, u - i - fx)
+            top += p * sign * d[v, u] / variance[v, u]
+            bottom += p * p / variance[v, u]
+    if bottom <= 0.0:
+        return 0.0, 1e9, 0.0
+    flux = top / bottom
+    for v in range(max(j - 4, 0), min(j + 5, d.shape[0])):
+        for u in range(max(i - 4, 0), min(i + 5, d.shape[1])):
+            if missing[v, u] or (v - j) ** 2 + (u - i) ** 2 > 16:
+                continue
+            rest = sign * d[v, u] - flux * _psf_value(psf, v - j - fy, u - i - fx)
+            plain += rest * rest / variance[v, u]
+            n += 1
+    return flux, 1.0 / math.sqrt(bottom), plain / max(n - 1, 1)
+
+
+@njit(cache=True)
+def _aperture(
+    d: Image, variance: Image, missing: NDArray[np.bool_], x: float, y: float, radius: float, sign: float, sky: float
+) -> tuple[float, float]:
+    """Sum within a circle (its edge shared by a linear ramp of one pixel), above sky, and its variance."""
+    total, power = 0.0, 0.0
+    for v in range(max(int(y - radius - 1), 0), min(int(y + radius + 2), d.shape[0])):
+        for u in range(max(int(x - radius - 1), 0), min(int(x + radius + 2), d.shape[1])):
+            share = min(max(radius + 0.5 - math.hypot(u - x, v - y), 0.0), 1.0)
+            if share > 0.0 and not missing[v, u]:
+                total += share * (sign * d[v, u] - sky)
+                power += share * share * variance[v, u]
+    return total, power
+
+
+@njit(cache=True)
+def _core_width(d: Image, missing: NDArray[np.bool_], j: int, i: int, sign: float) -> float:
+    """FWHM of a Gaussian core: a straight line through ln(value) against r squared about the brightest pixel."""
+    best, bj, bi = -1.0, j, i
+    for v in range(max(j - 1, 0), min(j + 2, d.shape[0])):
+        for u in range(max(i - 1, 0), min(i + 2, d.shape[1])):
+            if sign * d[v, u] > best and not missing[v, u]:
+                best, bj, bi = sign * d[v, u], v, u
+    if best <= 0.0:
+        return 0.0
+    sx, sy, total = 0.0, 0.0, 0.0
+    for v in range(max(bj - 1, 0), min(bj + 2, d.shape[0])):
+        for u in range(max(bi - 1, 0), min(bi + 2, d.shape[1])):
+            w = max(sign * d[v, u], 0.0)
+            total += w
+            sx += w * (u - bi)
+            sy += w * (v - bj)
+    cx, cy = bi + sx / total, bj + sy / total
+    s0, s1, s2, t0, t1 = 0.0, 0.0, 0.0, 0.0, 0.0
+    for v in range(max(bj - 4, 0), min(bj + 5, d.shape[0])):
+        for u in range(max(bi - 4, 0), min(bi + 5, d.shape[1])):
+            value = sign * d[v, u]
+            if missing[v, u] or value < 0.2 * best:
+                continue
+            r2 = (v - cy) ** 2 + (u - cx) ** 2
+            w = value * value
+            s0 += w
+            s1 += w * r2
+            s2 += w * r2 * r2
+            t0 += w * math.log(value)
+            t1 += w * r2 * math.log(value)
+    spread = s0 * s2 - s1 * s1
+    if spread <= 1e-12 * s0 * s2 or s0 <= 0.0:
+        return 0.5
+    slope = (s0 * t1 - s1 * t0) / spread
+    if slope >= -1e-3:
+        return 15.0
+    return 2.0 * math.sqrt(math.log(2.0) / -slope)
+
+
+@njit(cache=True)
+def _windowed(
+    d: Image, missing: NDArray[np.bool_], j: int, i: int, fx: float, fy: float, sign: float, sigma: float
+) -> tuple[float, float]:
+    """Rms of the windowed profile along its major and minor axis, pixels; Gaussian window, positive pixels only."""
+    total, xx, yy, xy = 0.0, 0.0, 0.0, 0.0
+    for v in range(max(j - 4, 0), min(j + 5, d.shape[0])):
+        for u in range(max(i - 4, 0), min(i + 5, d.shape[1])):
+            value = sign * d[v, u]
+            if missing[v, u] or value <= 0.0:
+                continue
+            dx, dy = u - i - fx, v - j - fy
+            w = value * math.exp(-0.5 * (dx * dx + dy * dy) / (sigma * sigma))
+            total += w
+            xx += w * dx * dx
+            yy += w * dy * dy
+            xy += w * dx * dy
+    if total <= 0.0:
+        return 0.5, 0.5
+    xx, yy, xy = xx / total, yy / total, xy / total
+    mean, half = 0.5 * (xx + yy), math.hypot(0.5 * (xx - yy), xy)
+    return math.sqrt(mean + half), math.sqrt(max(mean - half, 0.04))
+
+
+@njit(cache=True)
+def _box_counts(d: Image, missing: NDArray[np.bool_], j: int, i: int, sign: float) -> tuple[float, float, float]:
+    """Negative and missing pixels of the 5 x 5 box, and sum over sum of absolutes after a 3 x 3 median filter."""
+    nneg, nbad, up, all_of_it = 0, 0, 0.0, 0.0
+    window = np.empty(9)
+    for v in range(max(j - 2, 0), min(j + 3, d.shape[0])):
+        for u in range(max(i - 2, 0), min(i + 3, d.shape[1])):
+            if missing[v, u]:
+                nbad += 1
+                continue
+            nneg += sign * d[v, u] < 0.0
+            n = 0
+            for q in range(max(v - 1, 0), min(v + 2, d.shape[0])):
+                for p in range(max(u - 1, 0), min(u + 2, d.shape[1])):
+                    window[n] = sign * d[q, p]
+                    n += 1
+            value = np.median(window[:n])
+            up += value
+            all_of_it += abs(value)
+    return float(nneg), float(nbad), up / all_of_it if all_of_it > 0.0 else 0.0

@@ -1,0 +1,248 @@
+"""From a scene to frames: pointing, PSF, sky and noise of an exposure; a reference frame coadded from better ones.
+
+The science frame is on its own pixel grid. The reference is made on the reference grid with a margin, then resampled
+to the science grid with the astrometric solution's error, which leaves its noise correlated, as in a real survey.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numba import njit
+from numpy.typing import NDArray
+
+from realbogus.simulation.defects import Damage, Detector, bright_stars, damage_reference, damage_science
+from realbogus.simulation.optics import PSF, Image, draw_psf, paint_points, polynomial, spatial_psf
+from realbogus.simulation.recipe import Recipe
+from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_galaxies
+
+PAD = 12  # pixels by which the reference frame is larger on each side
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Displacement from reference to science pixels: a shift and a second-order distortion, per axis."""
+
+    terms: NDArray[np.float64]  # (2, 6) pixels: coefficients of optics.polynomial for x and y
+
+    def shift(self, x: NDArray[np.float64], y: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+        """dx, dy at reference positions: (2, N)."""
+        surface = np.stack(np.broadcast_arrays(*polynomial(2.0 * x / side - 1.0, 2.0 * y / side - 1.0)))
+        return np.einsum("at,tn->an", self.terms, surface)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How one exposure was taken."""
+
+    jd: float
+    band: int  # ZTF fid
+    exposure_s: float
+    psf: PSF
+    sky_dn: float
+    gradient: tuple[float, float]  # of the sky over half the frame, relative
+    zero_point: float
+    gain: float
+    read_noise: float
+    mapping: Mapping  # where the sky truly falls
+    solution: Mapping  # where the pipeline believes it falls
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A science frame as read out, in DN, and what spoilt it."""
+
+    image: Image
+    conditions: Conditions
+    damage: Damage
+    sharpest: Image  # what is truly there without noise and defects; for tests and truth
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The coadded template on the reference grid, with a margin of PAD pixels on each side."""
+
+    image: Image
+    psf: PSF
+    zero_point: float
+    sky_dn: float
+    epochs: NDArray[np.float64]  # JD of the frames in it
+    frames: int
+    noise: float  # rms a pixel, DN
+    damage: Damage
+
+
+def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: int, night_seeing: float) -> Conditions:
+    """The weather, pointing and registration of one exposure."""
+    seeing = float(np.clip(night_seeing * np.exp(rng.normal(0.0, 0.08)), 1.45, 5.5))
+    zero_point = float(
+        recipe.zero_point + rng.normal(0.0, 0.06) - (rng.exponential(0.4) if rng.random() < 0.1 else 0.0)
+    )
+    sky = float(recipe.sky_dn * np.exp(rng.normal(0.0, 0.4)) * {1: 0.75, 2: 1.0, 3: 1.5}[band])
+    true = np.zeros((2, 6))
+    true[:, 0] = rng.uniform(-4.0, 4.0, 2)
+    true[:, 1:] = rng.normal(0.0, 0.4, (2, 5))
+    error = np.zeros((2, 6))
+    error[:, 0] = rng.normal(0.0, recipe.registration_px, 2)
+    error[:, 1:] = rng.normal(0.0, recipe.distortion_px, (2, 5))
+    if rng.random() < recipe.bad_registration:
+        angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
+        error[:, 0] += size * np.array([np.cos(angle), np.sin(angle)])
+    gradient = tuple(float(g) for g in rng.normal(0.0, 0.01, 2))
+    return Conditions(
+        jd, band, 30.0, draw_psf(rng, seeing), sky, (gradient[0], gradient[1]), zero_point,
+        recipe.gain, recipe.read_noise, Mapping(true), Mapping(true + error),
+    )  # fmt: skip
+
+
+def expose(rng: np.random.Generator, scene: Scene, recipe: Recipe, how: Conditions, detector: Detector) -> Frame:
+    """Take one science exposure: sky, sources and photon noise, then everything that spoils a frame."""
+    side = scene.side
+    image = np.zeros((side, side))
+    _paint_scene(image, scene, how, stretch=0.0)
+    y, x = np.linspace(-1, 1, side)[:, None], np.linspace(-1, 1, side)[None, :]
+    truth = image + how.sky_dn * (1.0 + how.gradient[0] * x + how.gradient[1] * y)
+    noisy, damage = damage_science(rng, truth.copy(), scene, recipe, how, detector)
+    return Frame(noisy, how, damage, truth)
+
+
+def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: float, band: int) -> Reference:
+    """Coadd the frames of a reference: mean of their PSFs, noise of each resampled before it is averaged."""
+    count = int(np.clip(rng.poisson(recipe.reference_frames), 15, 40))
+    epochs = jd - 900.0 + np.sort(rng.uniform(0.0, 120.0, count))
+    psf = draw_psf(rng, float(np.clip(recipe.reference_seeing_px * np.exp(rng.normal(0, 0.1)), 1.5, 3.0)))
+    zero_point = float(recipe.zero_point + rng.normal(0.0, 0.2))
+    how = Conditions(float(epochs.mean()), band, 30.0, psf, recipe.sky_dn, (0.0, 0.0), zero_point, recipe.gain,
+                     recipe.read_noise, Mapping(np.zeros((2, 6))), Mapping(np.zeros((2, 6))))  # fmt: skip
+    shape = (scene.side + 2 * PAD, scene.side + 2 * PAD)
+    image = np.zeros(shape)
+    _paint_scene(image, scene, how, stretch=1.0, epochs=epochs)
+    sky = float(recipe.sky_dn * np.exp(rng.normal(-0.2, 0.2)))
+    noise = np.zeros(shape)
+    for _ in range(count):  # the photon noise of sources is that of the mean frame: sources are alike in all of them
+        noise += _bilinear(rng.standard_normal(shape), rng.uniform(0, 1), rng.uniform(0, 1))
+    variance = (image + sky) / how.gain + (how.read_noise / how.gain) ** 2
+    image += sky + noise / count * np.sqrt(variance)
+    stars = bright_stars(scene, how) + np.array([PAD, PAD, 0.0])
+    damage = damage_reference(rng, image, recipe, stars)
+    level = math.sqrt((sky / how.gain + (how.read_noise / how.gain) ** 2) / count) * 0.67
+    return Reference(image, psf, zero_point, sky, epochs, count, level, damage)
+
+
+def register(reference: Reference, solution: Mapping, side: int, image: Image | None = None) -> Image:
+    """The reference (or a map on its grid) resampled to the science grid by Lanczos-3; NaN where it does not reach."""
+    source = reference.image if image is None else image
+    u = np.linspace(-1.0, 1.0, side)
+    return np.asarray(_remap(np.ascontiguousarray(source, np.float64), solution.terms, u, float(PAD)))
+
+
+def _paint_scene(
+    image: Image, scene: Scene, how: Conditions, *, stretch: float, epochs: NDArray[np.float64] | None = None
+) -> None:
+    """Add all light of the scene. For the reference (epochs given) events have their mean flux and stars not moved."""
+    pad = PAD * stretch
+    stars, scale = scene.stars, how.zero_point
+    moved = 0.0 if epochs is not None else 1.0
+    x, y = stars.x + moved * stars.moved_x, stars.y + moved * stars.moved_y
+    flux = 10.0 ** (-0.4 * (stars.mag - scale))
+    light = [np.stack([x, y, flux], axis=1)]
+    for event in scene.events:
+        light.append(_event_points(event, how, epochs))
+    points = np.concatenate(light)
+    dx, dy = how.mapping.shift(points[:, 0], points[:, 1], scene.side)
+    points[:, 0] += dx + pad
+    points[:, 1] += dy + pad
+    noise = math.sqrt(how.sky_dn / how.gain)
+    paint_points(image, points, how.psf, 0.03 * noise if epochs is None else 0.01 * noise)
+    image += _galaxy_light(scene.galaxies, how, image.shape, scene.side, pad)
+
+
+def _event_points(event: Event, how: Conditions, epochs: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """An event as points: one, or several along the trail of a mover."""
+    if epochs is not None:
+        return np.array([[event.x, event.y, event.reference_flux(epochs, how.zero_point)]])
+    flux = event.flux(how.jd, how.zero_point)
+    if event.kind != ASTEROID:
+        return np.array([[event.x, event.y, flux]])
+    steps = how.jd + np.linspace(-0.5, 0.5, 5) * how.exposure_s / DAY_S
+    return np.array([[*event.place(float(t)), flux / 5.0] for t in steps])
+
+
+def _galaxy_light(galaxies: Galaxies, how: Conditions, shape: tuple[int, ...], side: int, pad: float) -> Image:
+    """Galaxies convolved with the varying PSF: six convolutions, one a term of its surface."""
+    dx, dy = how.mapping.shift(galaxies.x, galaxies.y, side)
+    moved = Galaxies(
+        galaxies.x + dx, galaxies.y + dy, galaxies.mag, galaxies.radius, galaxies.index, galaxies.ratio, galaxies.angle
+    )
+    flux = 10.0 ** (-0.4 * (galaxies.mag - how.zero_point))
+    layer = paint_galaxies(moved, flux, (shape[0], shape[1]), pad)
+    return convolve_varying(layer, spatial_psf(how.psf, 15))
+
+
+def convolve_varying(image: Image, kernels: NDArray[np.float64]) -> Image:
+    """image convolved with sum_k p_k(u, v) K_k, p the first len(kernels) terms of the surface at the output pixel."""
+    size = [scipy.fft.next_fast_len(n + kernels.shape[1] - 1, real=True) for n in image.shape]
+    spectrum = scipy.fft.rfft2(image, size)
+    v, u = np.linspace(-1, 1, image.shape[0])[:, None], np.linspace(-1, 1, image.shape[1])[None, :]
+    r = kernels.shape[1] // 2
+    out = np.zeros_like(image)
+    for kernel, term in zip(kernels, polynomial(u, v), strict=False):  # type: ignore[arg-type]
+        blurred = scipy.fft.irfft2(spectrum * scipy.fft.rfft2(kernel, size), size)
+        out += term * blurred[r : r + image.shape[0], r : r + image.shape[1]]
+    return out
+
+
+def _bilinear(noise: Image, fx: float, fy: float) -> Image:
+    """White noise after resampling by a fraction of a pixel: its neighbours become correlated."""
+    mixed = (1.0 - fx) * noise + fx * np.roll(noise, 1, axis=1)
+    return np.asarray((1.0 - fy) * mixed + fy * np.roll(mixed, 1, axis=0))
+
+
+@njit(cache=True)
+def _lanczos(t: float, weights: NDArray[np.float64]) -> None:
+    """The six Lanczos-3 weights for a fraction t in [0, 1), normalised."""
+    total = 0.0
+    for k in range(6):
+        d = math.pi * (t - (k - 2))
+        w = 1.0 if abs(d) < 1e-9 else 3.0 * math.sin(d) * math.sin(d / 3.0) / (d * d)
+        weights[k] = w
+        total += w
+    for k in range(6):
+        weights[k] /= total
+
+
+@njit(cache=True)
+def _remap(source: Image, terms: NDArray[np.float64], u: NDArray[np.float64], pad: float) -> Image:
+    """Sample source where each science pixel came from, by one fixed-point step of the inverse mapping."""
+    side = u.size
+    out = np.empty((side, side))
+    wx, wy = np.empty(6), np.empty(6)
+    half = 0.5 * side
+    for j in range(side):
+        for i in range(side):
+            p, q = u[i], u[j]
+            for _ in range(2):
+                dx = terms[0, 0] + terms[0, 1] * p + terms[0, 2] * q
+                dx += terms[0, 3] * p * p + terms[0, 4] * p * q + terms[0, 5] * q * q
+                dy = terms[1, 0] + terms[1, 1] * p + terms[1, 2] * q
+                dy += terms[1, 3] * p * p + terms[1, 4] * p * q + terms[1, 5] * q * q
+                p, q = (i - dx) / half - 1.0, (j - dy) / half - 1.0
+            x, y = i - dx + pad, j - dy + pad
+            i0, j0 = int(math.floor(x)), int(math.floor(y))
+            if i0 < 2 or j0 < 2 or i0 + 3 >= source.shape[1] or j0 + 3 >= source.shape[0]:
+                out[j, i] = np.nan
+                continue
+            _lanczos(x - i0, wx)
+            _lanczos(y - j0, wy)
+            total = 0.0
+            for n in range(6):
+                row = 0.0
+                for m in range(6):
+                    row += wx[m] * source[j0 + n - 2, i0 + m - 2]
+                total += wy[n] * row
+            out[j, i] = total
+    return out

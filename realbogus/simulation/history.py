@@ -1,0 +1,164 @@
+"""What the survey remembers: earlier visits of a field, and what it then saw of each object.
+
+Earlier visits are not painted. Whether an object was detected then, and how bright, follows from its true light curve,
+the depth of the visit and a draw of noise; upper limits stand where it was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from realbogus.simulation.scene import ASTEROID, TRANSIENT, VARIABLE
+from realbogus.simulation.truth import Verdict
+
+Row = dict[str, Any]
+WINDOW_D = 30.0  # ZTF packets hold the history of this many days
+SAME_PX = 1.5  # detections closer than this are of one object
+RBVERSION = "simulated"
+RECURRENCE = {  # chance that a bogus of this kind is found again at a visit
+    "residual": 0.12, "dipole": 0.3, "saturation": 0.3, "spike": 0.15, "bad_column": 0.25, "hot_pixel": 0.25,
+    "template_defect": 0.9,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Visit:
+    """An earlier exposure of the field."""
+
+    jd: float
+    limit: float  # 5 sigma, mag
+    columns: Row  # as in prv_candidates, for a visit that saw nothing there
+
+
+@dataclass
+class KnownObject:
+    """One object of the survey's database, as it grows during a run."""
+
+    name: str
+    x: float
+    y: float
+    rows: list[Row] = field(default_factory=list)  # prv_candidates so far
+    found: int = 0  # detections in the whole survey, not counting the present one
+    first_jd: float = 0.0
+
+
+@dataclass
+class Objects:
+    """The objects of one field; a detection near a known one is of it."""
+
+    make_name: Any  # (number) -> name
+    known: list[KnownObject] = field(default_factory=list)
+
+    def at(self, x: float, y: float) -> KnownObject | None:
+        """The nearest known object within reach of a place on the reference grid."""
+        if not self.known:
+            return None
+        places = np.array([(o.x, o.y) for o in self.known])
+        distance = np.hypot(places[:, 0] - x, places[:, 1] - y)
+        best = int(np.argmin(distance))
+        return self.known[best] if distance[best] < SAME_PX else None
+
+    def add(self, x: float, y: float) -> KnownObject:
+        """A new object."""
+        self.known.append(KnownObject(self.make_name(len(self.known)), x, y))
+        return self.known[-1]
+
+
+def earlier_rows(
+    rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], candidate: Mapping[str, Any], zero_point: float
+) -> tuple[list[Row], int, float]:
+    """prv_candidates of a new object, how often it was ever detected, and the JD of the first time."""
+    rows, found, first = [], 0, float(candidate["jd"])
+    for visit in visits:
+        magnitude, error, sign = _seen(rng, verdict, visit, float(candidate["magpsf"]), zero_point)
+        if magnitude is None:
+            rows.append(visit.columns)
+            continue
+        rows.append(_detection(rng, visit, candidate, magnitude, error, sign))
+        found, first = found + 1, min(first, visit.jd)
+    long_ago, since = _before(rng, verdict, found, len(visits), candidate)
+    return rows, found + long_ago, min(first, since)
+
+
+def _seen(
+    rng: np.random.Generator, verdict: Verdict, visit: Visit, magpsf: float, zero_point: float
+) -> tuple[float | None, float, int]:
+    """Magnitude, error and sign at a visit; None = not detected."""
+    noise = 10.0 ** (-0.4 * (visit.limit - zero_point)) / 5.0
+    if verdict.change is None:
+        if rng.random() >= RECURRENCE.get(verdict.kind, 0.0):
+            return None, 0.0, 0
+        flux = 10.0 ** (-0.4 * (magpsf + rng.normal(0.0, 0.4) - zero_point)) * rng.choice([-1.0, 1.0])
+    else:
+        event = verdict.change.event
+        before = event.flux(visit.jd, zero_point) if event.kind != ASTEROID else 0.0
+        now = event.flux(float(visit.columns["now"]), zero_point)
+        flux = before - now + _reference_free(verdict, zero_point) + rng.normal(0.0, noise)
+    if abs(flux) < 5.0 * noise:
+        return None, 0.0, 0
+    return float(zero_point - 2.5 * np.log10(abs(flux))), float(1.0857 * noise / abs(flux)), 1 if flux > 0 else -1
+
+
+def _reference_free(verdict: Verdict, zero_point: float) -> float:
+    """The difference flux of the present detection, DN."""
+    assert verdict.change is not None
+    return 0.0 if verdict.change.event.kind == ASTEROID else verdict.change.flux
+
+
+def _detection(
+    rng: np.random.Generator, visit: Visit, candidate: Mapping[str, Any], magnitude: float, error: float, sign: int
+) -> Row:
+    """A row of prv_candidates for a visit that saw the object: like the present one, with that night's numbers."""
+    row = dict(visit.columns)
+    for name in row:
+        if row[name] is None and name in candidate:
+            row[name] = candidate[name]
+    tblid = int(rng.integers(0, 200))
+    row["isdiffpos"] = "t" if sign > 0 else "f"
+    row["tblid"], row["candid"] = tblid, row["pid"] * 10**6 + (15 if sign > 0 else 10) * 1000 + tblid
+    row["magpsf"], row["sigmapsf"] = magnitude, float(np.clip(np.hypot(error, 0.02), 0.01, 0.217))
+    row["magap"] = magnitude + float(rng.normal(0.0, 1.5 * error))
+    row["magdiff"] = row["magap"] - magnitude
+    row["scorr"] = 1.0857 / max(error, 1e-3) * float(rng.uniform(0.8, 1.1))
+    row["ra"] = candidate["ra"] + float(rng.normal(0.0, 3e-5))
+    row["dec"] = candidate["dec"] + float(rng.normal(0.0, 3e-5))
+    row["rb"] = None
+    return row
+
+
+def _before(
+    rng: np.random.Generator, verdict: Verdict, found: int, visits: int, candidate: Mapping[str, Any]
+) -> tuple[int, float]:
+    """Detections older than the window, and since when: variables were always there, transients only if they last."""
+    jd = float(candidate["jd"])
+    share = found / max(visits, 1)
+    lasting = verdict.kind in (VARIABLE, *RECURRENCE)
+    if not lasting or verdict.kind == TRANSIENT:
+        return 0, jd
+    covered = int(candidate["ncovhist"])
+    count = int(rng.binomial(covered, min(0.6 * share + (0.03 if verdict.real else 0.003), 1.0)))
+    return count, jd - float(rng.uniform(300.0, 2400.0)) if count else jd
+
+
+def forced_rows(
+    rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], candidate: Mapping[str, Any], zero_point: float
+) -> list[Row]:
+    """fp_hists: forced photometry at the place of the candidate at each visit of the window."""
+    out = []
+    for visit in visits:
+        row = dict(visit.columns["forced"])
+        scale = row["magzpsci"]
+        noise = 10.0 ** (-0.4 * (visit.limit - scale)) / 5.0
+        flux = 0.0
+        if verdict.change is not None and verdict.change.event.kind != ASTEROID:
+            event = verdict.change.event
+            gone = event.flux(visit.jd, scale) - event.flux(float(visit.columns["now"]), scale)
+            flux = gone + verdict.change.flux * 10.0 ** (-0.4 * (zero_point - scale))
+        row |= {"forcediffimflux": flux + float(rng.normal(0.0, noise)), "forcediffimfluxunc": noise}
+        row |= {name: candidate[name] for name in ("distnr", "ranr", "decnr", "magnr", "sigmagnr", "chinr", "sharpnr")}
+        out.append(row)
+    return out

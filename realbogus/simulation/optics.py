@@ -1,0 +1,116 @@
+"""Point-spread functions: elliptical Moffat profiles that vary over a frame, and painting points with them.
+
+Frames are (rows, columns) float64; x counts columns, y rows, pixel centres at whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Image = NDArray[np.float64]  # (rows, columns)
+Points = NDArray[np.float64]  # (N, 3): x, y, flux
+
+
+@dataclass(frozen=True)
+class PSF:
+    """A Moffat profile whose width and shape change slowly over the frame."""
+
+    fwhm_px: float  # at the centre
+    beta: float  # 2.5 broad wings, 4.5 nearly Gaussian
+    e1: float  # ellipticity along x; (a - b)/(a + b) = hypot(e1, e2)
+    e2: float  # along the diagonal
+    slopes: tuple[float, ...] = (0.0,) * 6  # d ln fwhm, d e1, d e2 along u, then along v, over half the frame
+    bowl: float = 0.0  # growth of ln fwhm from centre to edge: focus
+
+    def parameters(self) -> NDArray[np.float64]:
+        """Everything as one vector, the form that the compiled painters take."""
+        return np.array([self.fwhm_px, self.beta, self.e1, self.e2, *self.slopes, self.bowl])
+
+    def image(self, radius: int, u: float = 0.0, v: float = 0.0) -> Image:
+        """The profile at field position u, v in [-1, 1], centred in a (2 radius + 1) square, sum 1."""
+        stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
+        a, q11, q12, q22 = _shape_at(self.parameters(), u, v)
+        _add(stamp, float(radius), float(radius), 1.0, self.beta, a, q11, q12, q22, radius + 1.0)
+        return stamp / stamp.sum()
+
+
+def draw_psf(rng: np.random.Generator, fwhm_px: float) -> PSF:
+    """A plausible PSF of this width: Moffat beta 2.7-4.5, ellipticity to 0.15, slow change over the frame."""
+    size, angle = min(abs(rng.normal(0.0, 0.05)), 0.15), rng.uniform(0.0, 2 * np.pi)
+    slopes = tuple(float(s) for s in rng.normal(0.0, [0.02, 0.012, 0.012, 0.02, 0.012, 0.012]))
+    beta, bowl = float(rng.uniform(2.7, 4.5)), float(abs(rng.normal(0.0, 0.02)))
+    return PSF(float(fwhm_px), beta, float(size * np.cos(angle)), float(size * np.sin(angle)), slopes, bowl)
+
+
+def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:
+    """Add point sources to image, each out to where its profile falls below faintest DN a pixel."""
+    _paint_points(image, np.ascontiguousarray(points, np.float64), psf.parameters(), faintest)
+
+
+def spatial_psf(psf: PSF, radius: int) -> NDArray[np.float64]:
+    """The PSF as sum of p_k(u, v) P_k with p = 1, u, v, u2, uv, v2: (6, side, side), fitted on 5 x 5 places."""
+    places = [(u, v) for u in np.linspace(-1, 1, 5) for v in np.linspace(-1, 1, 5)]
+    stamps = np.stack([psf.image(radius, u, v) for u, v in places]).reshape(len(places), -1)
+    terms = np.array([polynomial(u, v) for u, v in places])
+    solution = np.linalg.pinv(terms) @ stamps
+    return solution.reshape(6, 2 * radius + 1, 2 * radius + 1)
+
+
+def polynomial(u: float, v: float) -> tuple[float, float, float, float, float, float]:
+    """The six terms of a second-order surface."""
+    return 1.0, u, v, u * u, u * v, v * v
+
+
+@njit(cache=True)
+def _shape_at(p: NDArray[np.float64], u: float, v: float) -> tuple[float, float, float, float]:
+    """Moffat radius a and the quadratic form of the ellipse at a field position."""
+    fwhm = p[0] * math.exp(p[4] * u + p[7] * v + p[10] * (u * u + v * v))
+    e1, e2 = p[2] + p[5] * u + p[8] * v, p[3] + p[6] * u + p[9] * v
+    e = min(math.hypot(e1, e2), 0.4)
+    angle = 0.5 * math.atan2(e2, e1)
+    stretch = (1.0 + e) / (1.0 - e)  # axis ratio a/b; area kept
+    c, s = math.cos(angle), math.sin(angle)
+    major, minor = 1.0 / stretch, stretch
+    a = fwhm / (2.0 * math.sqrt(2.0 ** (1.0 / p[1]) - 1.0))
+    return a, c * c * major + s * s * minor, c * s * (major - minor), s * s * major + c * c * minor
+
+
+@njit(cache=True)
+def _add(
+    image: Image, x: float, y: float, flux: float, beta: float, a: float, q11: float, q12: float, q22: float, r: float
+) -> None:
+    """Add one Moffat profile; pixels near its core are averaged over 3 x 3 places, since the PSF is undersampled."""
+    norm = flux * (beta - 1.0) / (math.pi * a * a)
+    rows, columns = image.shape
+    near = 4.0
+    for j in range(max(int(math.ceil(y - r)), 0), min(int(math.floor(y + r)), rows - 1) + 1):
+        for i in range(max(int(math.ceil(x - r)), 0), min(int(math.floor(x + r)), columns - 1) + 1):
+            dx, dy = i - x, j - y
+            if abs(dx) < near and abs(dy) < near:
+                total = 0.0
+                for n in range(-1, 2):
+                    for m in range(-1, 2):
+                        sx, sy = dx + m / 3.0, dy + n / 3.0
+                        total += (1.0 + (q11 * sx * sx + 2.0 * q12 * sx * sy + q22 * sy * sy) / (a * a)) ** -beta
+                image[j, i] += norm * total / 9.0
+            else:
+                image[j, i] += norm * (1.0 + (q11 * dx * dx + 2.0 * q12 * dx * dy + q22 * dy * dy) / (a * a)) ** -beta
+
+
+@njit(cache=True)
+def _paint_points(image: Image, points: Points, p: NDArray[np.float64], faintest: float) -> None:
+    rows, columns = image.shape
+    beta = p[1]
+    for k in range(points.shape[0]):
+        x, y, flux = points[k, 0], points[k, 1], points[k, 2]
+        if flux == 0.0:
+            continue
+        a, q11, q12, q22 = _shape_at(p, 2.0 * x / columns - 1.0, 2.0 * y / rows - 1.0)
+        peak = abs(flux) * (beta - 1.0) / (math.pi * a * a)
+        reach = a * math.sqrt(max((peak / faintest) ** (1.0 / beta) - 1.0, 0.0))
+        _add(image, x, y, flux, beta, a, q11, q12, q22, min(max(1.1 * reach, 4.0), 160.0))

@@ -1,0 +1,250 @@
+"""A detection as an alert packet: stamps in gzipped FITS and a record with every field of ZTF schema 4.02.
+
+The survey's own scores (rb, drb) stay null: they would be another classifier's judgement of a sky that does not exist.
+Names of objects start with SIM, and the publisher says that the packet is simulated.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realbogus import packets
+from realbogus.simulation.detection import COLUMNS, Candidates
+from realbogus.simulation.neighbours import NONE, Matcher
+from realbogus.simulation.optics import Image
+from realbogus.simulation.recipe import CHIP_SHAPE, PIXEL_ARCSEC
+from realbogus.simulation.scene import ASTEROID
+from realbogus.simulation.truth import Verdict
+
+try:
+    import deflate
+except ImportError:  # the wheel does not exist for every platform; other bytes then, the same pixels
+    deflate = None
+
+SCHEMA = "ztf/4.02"
+PUBLISHER = "realbogus simulation"
+HALF = 31  # pixels: stamps are 63 x 63 around the candidate
+GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
+MAG = 2.5 / np.log(10.0)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One exposure as the packets of its detections need it."""
+
+    stamps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]  # science, template, difference
+    corner: tuple[int, int]  # x and y on the chip of the frame's first pixel, counted from 1
+    zero_point: float
+    fwhm_px: float  # of the difference image's PSF
+    columns: Mapping[str, Any]  # of the candidate record, the same for all of the exposure
+    shift: tuple[float, float]  # from the reference to the science grid, at the frame's centre
+    turn: NDArray[np.float64]  # (2, 6) the astrometric solution, reference to science
+    centre: tuple[float, float]  # ra, dec of the frame's centre, deg
+
+
+def gzip_fits(image: NDArray[np.float32]) -> bytes:
+    """A stamp as a gzipped FITS file of one float32 image; NaN is written as NaN."""
+    pixels = image.astype(">f4").tobytes()
+    raw = _fits_head(*image.shape) + pixels + bytes(-len(pixels) % 2880)
+    body = deflate.deflate_compress(raw, 6) if deflate else _raw_deflate(raw)
+    return GZIP_HEAD + bytes(body) + struct.pack("<II", zlib.crc32(raw), len(raw))
+
+
+def cut(frame: NDArray[np.float32], x: float, y: float, corner: tuple[int, int]) -> NDArray[np.float32]:
+    """The 63 x 63 pixels around a position on the chip, fewer where the frame ends.
+
+    The middle pixel is the position's rounded one, counted from 1, as ZTF does: a source at x = 3042.3 of a chip of
+    3072 columns has 62.
+    """
+    i, j = round(x) - corner[0], round(y) - corner[1]
+    return frame[max(j - HALF, 0) : j + HALF + 1, max(i - HALF, 0) : i + HALF + 1]
+
+
+def candidate_record(
+    sheet: Sheet, found: Candidates, row: int, serial: int, verdict: Verdict, matcher: Matcher, jitter: np.random.Generator
+) -> dict[str, Any]:
+    """The candidate part of the record, without history counts."""
+    one = dict(zip(_NAMES, found.table[row].tolist(), strict=True))
+    x, y = one["x"], one["y"]
+    at = _to_reference(x, y, sheet)
+    record = {
+        **sheet.columns,
+        **_identity(sheet, one, serial),
+        **_photometry(sheet, one),
+        **_shape(sheet, one),
+        **_reference(sheet, matcher, *at),
+        **matcher.ps1(*at),
+        **matcher.gaia(*at),
+        **_solar_system(verdict, jitter),
+    }
+    record["ra"], record["dec"] = _sky(*at, sheet)
+    return record
+
+
+def build(sheet: Sheet, record: Mapping[str, Any], name: str, history: list[Any], forced: list[Any]) -> bytes:
+    """The packet of one detection: an object container with a single record."""
+    x, y = float(record["xpos"]), float(record["ypos"])
+    science, template, difference = (cut(frame, x, y, sheet.corner) for frame in sheet.stamps)
+    positive = record["isdiffpos"] == "t"
+    stem = f"candid{record['candid']}"
+    files = (f"{stem}_pid{record['pid']}_targ_sci", f"{stem}_ref",
+             f"{stem}_pid{record['pid']}_targ_{'scimref' if positive else 'refmsci'}")  # fmt: skip
+    images = (science, template, difference if positive else -difference)
+    science_cutout, template_cutout, difference_cutout = (
+        {"fileName": f"{file}.fits.gz", "stampData": gzip_fits(image)} for file, image in zip(files, images, strict=True)
+    )
+    message = {
+        "schemavsn": "4.02",
+        "publisher": PUBLISHER,
+        "objectId": name,
+        "candid": record["candid"],
+        "candidate": record,
+        "prv_candidates": history or None,
+        "fp_hists": forced or None,
+        "cutoutScience": science_cutout,
+        "cutoutTemplate": template_cutout,
+        "cutoutDifference": difference_cutout,
+    }
+    return packets.write_container(SCHEMA, message)
+
+
+_NAMES = COLUMNS
+
+
+def _identity(sheet: Sheet, one: Mapping[str, float], serial: int) -> dict[str, Any]:
+    positive = one["sign"] > 0
+    x = float(np.float32(one["x"] + sheet.corner[0]))
+    y = float(np.float32(one["y"] + sheet.corner[1]))
+    rows, columns = CHIP_SHAPE
+    return {
+        "candid": sheet.columns["pid"] * 10**6 + (15 if positive else 10) * 1000 + serial,
+        "tblid": serial,
+        "isdiffpos": "t" if positive else "f",
+        "xpos": x,
+        "ypos": y,
+        "mindtoedge": min(x, y, columns - x, rows - y),
+    }
+
+
+def _photometry(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
+    """Magnitudes of the difference flux. The PSF fit's error is scaled by its chi, as DAOPhot's scatter is."""
+    zero = sheet.zero_point
+    magpsf = zero - 2.5 * np.log10(one["flux"])
+    magap, magapbig = (zero - 2.5 * np.log10(max(one[name], 1.0)) for name in ("aperture", "wide"))
+    limit = sheet.columns["diffmaglim"]
+    return {
+        "magpsf": magpsf,
+        "sigmapsf": sigma_psf(one["flux"], one["flux_error"], one["chi2"]),
+        "chipsf": one["chi2"],
+        "magap": magap,
+        "sigmagap": min(MAG * one["aperture_error"] / max(one["aperture"], 1.0), 10.0),
+        "magapbig": magapbig,
+        "sigmagapbig": min(MAG * one["wide_error"] / max(one["wide"], 1.0), 10.0),
+        "magdiff": magap - magpsf,
+        "magfromlim": limit - magap,
+        "sky": one["sky"],
+        "scorr": one["scorr"],
+        "dsnrms": one["dsnrms"],
+        "ssnrms": one["ssnrms"],
+        "dsdiff": one["dsnrms"] - one["ssnrms"],
+    }
+
+
+def sigma_psf(flux: float, error: float, chi2: float) -> float:
+    """Error of the PSF magnitude, with the scatter of a bad fit in it."""
+    return float(MAG * error / flux * max(1.0, chi2) ** 0.5)
+
+
+def _shape(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
+    width = sheet.fwhm_px
+    fwhm = min(max(one["fwhm"], 0.5 * width), 9.0)
+    sharp = one["a"] * one["b"] / (0.30 * width) ** 2  # 1 for a point source
+    star = 1.0 / (1.0 + np.exp(4.0 * (sharp - 2.0)))
+    return {
+        "fwhm": fwhm,
+        "seeratio": width / fwhm,
+        "aimage": one["a"],
+        "bimage": one["b"],
+        "aimagerat": one["a"] / fwhm,
+        "bimagerat": one["b"] / fwhm,
+        "elong": one["elong"],
+        "classtar": float(np.clip(star, 0.0, 1.0)),
+        "nneg": int(one["nneg"]),
+        "nbad": int(one["nbad"]),
+        "sumrat": one["sumrat"],
+    }
+
+
+def _reference(sheet: Sheet, matcher: Matcher, x: float, y: float) -> dict[str, Any]:
+    """The nearest source of the reference image's own catalogue."""
+    distance, row = matcher.nearest_reference(x, y)
+    source = matcher.reference
+    ra, dec = _sky(float(source.x[row]), float(source.y[row]), sheet)
+    return {
+        "distnr": distance,
+        "magnr": float(source.mag[row]),
+        "sigmagnr": float(source.error[row]),
+        "chinr": float(source.chi[row]),
+        "sharpnr": float(source.sharp[row]),
+        "ranr": ra,
+        "decnr": dec,
+    }
+
+
+def _solar_system(verdict: Verdict, jitter: np.random.Generator) -> dict[str, Any]:
+    """The nearest known asteroid: a predicted place and magnitude a little off; -999 and "null" where there is none."""
+    change = verdict.change
+    if change is None or change.event.kind != ASTEROID or not change.event.number:
+        return {"ssdistnr": NONE, "ssmagnr": NONE, "ssnamenr": "null"}
+    off = abs(float(jitter.normal(0.0, 0.6)))
+    return {"ssdistnr": off, "ssmagnr": change.event.mag + float(jitter.normal(0, 0.25)), "ssnamenr": str(change.event.number)}
+
+
+def _to_reference(x: float, y: float, sheet: Sheet) -> tuple[float, float]:
+    """From the science to the reference grid, by the pipeline's solution."""
+    side = sheet.stamps[0].shape[0]
+    u, v = x - sheet.shift[0], y - sheet.shift[1]
+    for _ in range(2):
+        p, q = 2.0 * u / side - 1.0, 2.0 * v / side - 1.0
+        terms = np.array([1.0, p, q, p * p, p * q, q * q])
+        dx, dy = sheet.turn @ terms
+        u, v = x - float(dx), y - float(dy)
+    return u, v
+
+
+def _sky(x: float, y: float, sheet: Sheet) -> tuple[float, float]:
+    """ra, dec in degrees of a place on the reference grid, by the tangent plane; north up, east left."""
+    side = sheet.stamps[0].shape[0]
+    scale = np.radians(PIXEL_ARCSEC / 3600.0)
+    xi, eta = -(x - side / 2) * scale, (y - side / 2) * scale
+    ra0, dec0 = np.radians(sheet.centre[0]), np.radians(sheet.centre[1])
+    below = np.cos(dec0) - eta * np.sin(dec0)
+    ra = ra0 + np.arctan2(xi, below)
+    dec = np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, below))
+    return float(np.degrees(ra) % 360.0), float(np.degrees(dec))
+
+
+@lru_cache(maxsize=4096)
+def _fits_head(rows: int, columns: int) -> bytes:
+    """One header block: the cards of a plain float32 image."""
+    cards = (("SIMPLE", "T"), ("BITPIX", "-32"), ("NAXIS", "2"), ("NAXIS1", str(columns)), ("NAXIS2", str(rows)))
+    text = "".join(f"{name:8s}= {value:>20s}".ljust(80) for name, value in cards)
+    return (text + "BUNIT   = 'DN      '".ljust(80) + "END".ljust(80)).ljust(2880).encode("ascii")
+
+
+def _raw_deflate(raw: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(raw) + packer.flush()
+
+
+def as_float32(image: Image) -> NDArray[np.float32]:
+    """A frame as it is stored in stamps."""
+    return np.ascontiguousarray(image, np.float32)
