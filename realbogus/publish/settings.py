@@ -23,6 +23,7 @@ class PublishSettings:
     attempts: int = 20  # tries of one event at one sink before it is parked; with the waits below about 15 min
     retry_s: float = 1.0  # s; wait after the first failure, doubled after each further one ...
     retry_longest_s: float = 60.0  # s; ... up to this
+    port: int = 0  # of the publisher's metrics and health, on http.host; 0 = no server
     delivery_s: float = 30.0  # s; longest that the Kafka client may try to deliver before it counts as a failure
 
     def __post_init__(self) -> None:
@@ -38,6 +39,8 @@ class PublishSettings:
                 yield f"publish.{name} is empty"
         if self.topic and self.topic == self.outbox:
             yield f"publish.topic is the outbox {self.outbox!r} itself: the publisher would feed on its own events"
+        if not 0 <= self.port <= 65535:
+            yield f"publish.port is {self.port}; expected 0 to 65535"
         for name in ("batch", "attempts"):
             if getattr(self, name) < 1:
                 yield f"publish.{name} is {getattr(self, name)}; expected at least 1"

@@ -1,0 +1,146 @@
+"""Drain the VOEvent outbox into its sinks: the archive folder and a Kafka topic.
+
+    realbogus publish --config worker.toml
+    realbogus publish --config worker.toml --until-idle 10
+    realbogus publish --config worker.toml --retry-parked --once
+
+The worker writes finished events to the outbox, a Kafka topic; this command checks each again, enters it into the
+ledger, sends it to every sink of section [publish], and only then commits. It can be killed at any moment: nothing is
+lost, and what is sent again has the same id and the same bytes. One publisher works on a ledger at a time.
+
+SIGTERM and Ctrl-C finish the batch and leave. The counts are printed as one JSON object at the end. Exit codes: 0 done,
+1 the ledger is in use, 2 the configuration has problems, 3 the stream cannot go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from realbogus import config
+from realbogus.publish.archive import Archive
+from realbogus.publish.kafka_topic import KafkaTopic
+from realbogus.publish.ledger import Ledger
+from realbogus.publish.outbox import Counts, Publisher
+from realbogus.publish.settings import PublishSettings
+from realbogus.publish.sinks import EventSink
+from realbogus.stream.kafka import KafkaSink, KafkaSource, client_settings
+from realbogus.stream.protocols import SystemClock
+from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
+
+log = logging.getLogger(__name__)
+
+Show = Callable[[Counts], None]
+
+ONCE_S = 2.0  # s without an event after which --once leaves
+PATIENCE = {"max.poll.interval.ms": "3600000"}  # a sink may be down for long; nobody else waits for our partitions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `realbogus publish`."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration, section [publish]")
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--until-idle", type=float, metavar="SECONDS", help="leave when nothing came for so long")
+    end.add_argument("--once", action="store_true", help="leave when everything there is published")
+    parser.add_argument(
+        "--retry-parked", action="store_true", help="first let parked events wait for their sinks again"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Publish until told to stop, show the counts, print them at the end."""
+    settings = config.load(options.config, os.environ)
+    log_to_stderr(settings.log.level, settings.log.format, "publisher")
+    until_idle_s = ONCE_S if options.once else options.until_idle
+    metrics, health, clock = Metrics(), Health(), SystemClock()
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stopped_by_signals())
+        show = stack.enter_context(_shown())
+        if settings.publish.port:
+            address = stack.enter_context(serve(metrics, health, settings.http.host, settings.publish.port))
+            log.info("metrics at %s/metrics", address)
+        ledger = stack.enter_context(closing(Ledger(settings.publish.ledger)))
+        if options.retry_parked:
+            log.info("%d deliveries wait again", ledger.unpark(clock.now()))
+        sinks = [stack.enter_context(closing(sink)) for sink in _sinks(settings)]
+        source = stack.enter_context(closing(_source(settings, metrics)))
+
+        def seen(counts: Counts) -> None:
+            health.turn(source.waiting_for())
+            show(counts)
+
+        publisher = Publisher(source, ledger, sinks, settings.publish, clock, stop.wait, seen)
+        counts = publisher.run(until_idle_s=until_idle_s)
+    _tell(counts, settings.publish)
+    return 0
+
+
+def _sinks(settings: config.Settings) -> Iterator[EventSink]:
+    """The sinks of the configuration; topics that are missing are made."""
+    publish, output = settings.publish, settings.output
+    topics = KafkaSink(
+        settings.kafka, create=output.create, partitions=output.partitions, replication=output.replication
+    )
+    with closing(topics):
+        topics.prepare([topic for topic in (publish.outbox, publish.topic) if topic])
+    if publish.archive is not None:
+        yield Archive(publish.archive)
+    if publish.topic:
+        properties = client_settings(settings.kafka, settings.kafka.producer)
+        yield KafkaTopic(publish.topic, properties, delivery_s=publish.delivery_s)
+
+
+def _source(settings: config.Settings, metrics: Metrics) -> KafkaSource:
+    patient = replace(settings.kafka, consumer={**PATIENCE, **settings.kafka.consumer})
+    publish = settings.publish
+    return KafkaSource(patient, group_id=publish.group_id, topics=lambda: [publish.outbox], metrics=metrics)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that the first SIGTERM or Ctrl-C sets; a second one ends the process at once, which loses nothing."""
+    stop = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _shown() -> Iterator[Show]:
+    """A line on stderr that tells the counts, where somebody is looking."""
+    console = Console(stderr=True)
+    with console.status("waiting for events") as status:
+        yield lambda counts: status.update(f"{counts.taken} events taken, {_line(counts)}")
+
+
+def _line(counts: Counts) -> str:
+    parts = [f"{number} to {sink}" for sink, number in counts.sent.items()]
+    parts += [f"{number} parked at {sink}" for sink, number in counts.parked.items() if number]
+    parts += [f"{number} {what}" for what in ("conflicts", "invalid") if (number := getattr(counts, what))]
+    return ", ".join(parts) or "none sent"
+
+
+def _tell(counts: Counts, publish: PublishSettings) -> None:
+    """The counts as JSON to stdout, and for people where the events lie to stderr."""
+    print(json.dumps(counts.told()))
+    where = [str(publish.archive)] if publish.archive is not None else []
+    where += [f"topic {publish.topic}"] if publish.topic else []
+    Console(stderr=True).print(f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False)
