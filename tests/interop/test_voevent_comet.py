@@ -1,0 +1,97 @@
+"""Comet 3.1.0 takes our events from an author, relays them byte for byte, and its subscriber filters by score."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from lxml import etree
+from voevent_cases import STYLE, scored
+
+from realbogus.voevent import build
+
+pytestmark = pytest.mark.interop
+
+PATIENCE_S = 30.0
+LOW = [build(scored(3, candid=100, p_real=0.65), row, STYLE).xml for row in range(3)]
+HIGH = [build(scored(3, candid=200, p_real=0.95), row, STYLE).xml for row in range(3)]
+ODD = build(scored(candid=300, object_id="Ω <x>"), 0, STYLE).xml
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(what: Callable[[], object], why: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.05)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def comet(folder: Path, name: str, options: Sequence[str]) -> Iterator[Path]:
+    """A Comet process; gives its log."""
+    script, log = Path(__file__).with_name("comet_loopback.py"), folder / f"{name}.log"
+    command = [sys.executable, "-W", "ignore", str(script), "-n", f"--pidfile={folder / name}.pid", "comet", "-v"]
+    command += [f"--local-ivo=ivo://org.example.{name}/comet", f"--eventdb={folder / name}.db", *options]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env={**os.environ, "PYTHONPATH": ""})
+    try:
+        yield log
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def submit(port: int, xml: bytes) -> tuple[str, str]:
+    """What the broker's author port answers to one event: the role, and the reason it gives."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        connection.sendall(struct.pack(">I", len(xml)) + xml)
+        with connection.makefile("rb") as answers:
+            (size,) = struct.unpack(">I", answers.read(4))
+            answer = etree.fromstring(answers.read(size))
+    return answer.get("role"), answer.findtext("Meta/Result") or ""
+
+
+def saved(folder: Path) -> set[str]:
+    return {hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*")}
+
+
+def test_comet_accepts_relays_and_filters_our_events(tmp_path):
+    pytest.importorskip("comet", reason="needs Comet")
+    author, broadcast, kept = free_port(), free_port(), tmp_path / "kept"
+    kept.mkdir()
+    loopback = "whitelist=127.0.0.0/8"
+    broker = ["--receive", f"--receive-port={author}", f"--author-{loopback}", "--broadcast-test-interval=0"]
+    broker += ["--broadcast", f"--broadcast-port={broadcast}", f"--subscriber-{loopback}"]
+    subscriber = [f"--remote=127.0.0.1:{broadcast}", "--save-event", f"--save-event-directory={kept}"]
+    subscriber += ["--filter=//Param[@name='rb_score' and number(@value) > 0.9]"]
+    with comet(tmp_path, "broker", broker) as broker_log:
+        until(lambda: accepts(author) and accepts(broadcast), "Comet did not start")
+        with comet(tmp_path, "subscriber", subscriber):
+            until(lambda: b"Installing filter" in broker_log.read_bytes(), "Comet's subscriber did not connect")
+            for xml in [*LOW, *HIGH, ODD]:
+                assert submit(author, xml) == ("ack", "")
+            role, why = submit(author, HIGH[0])
+            assert role == "nak"
+            assert "Previously seen by this broker" in why
+            wanted = {hashlib.sha256(xml).hexdigest() for xml in [*HIGH, ODD]}
+            until(lambda: saved(kept) >= wanted, "the events did not reach the subscriber")
+    assert saved(kept) == wanted
