@@ -5,7 +5,8 @@
 its reason, so that nothing is left out in silence.
 
 Folders and tars give their ``*.avro`` members in order, tars inside folders included; a file that is named outright,
-or by a glob, is taken whatever its ending. Links and devices inside tars are passed over.
+or by a glob, is taken whatever its ending. Links and devices inside tars are passed over. A container of many
+records comes in one piece; `packets.container.split` cuts it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Self, cast
 
@@ -33,6 +35,8 @@ PACKET_ENDING = ".avro"
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 INSIDE = "::"  # between a tar and the name of its member: "night.tar.gz::123.avro"
 HEADER_BYTES = 64 * 1024  # longest extended header (long names, pax records) of a member; real ones are below 1 kB
+CONTAINER_BYTES = 1 << 26  # an Avro container of many records may be larger than one message; 900 alerts of ZTF
+CONTAINER = b"Obj\x01"  # how it begins
 DRAIN_BYTES = 1 << 20  # read at a time after the last member, for the checksum at the end of the compressed stream
 _OPENERS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"\x1f\x8b": lambda raw: cast(IO[bytes], gzip.GzipFile(fileobj=raw)),
@@ -106,7 +110,7 @@ def find(paths: Iterable[Path], limits: Limits, tell: Callable[[int], None] = la
             yield from _members(file, limits, tell)
             continue
         size = file.stat().st_size
-        yield _checked(Found(str(file), file, 0, size), limits)
+        yield _checked(Found(str(file), file, 0, size), limits, partial(_start, file))
         tell(size)
 
 
@@ -143,12 +147,18 @@ def messages(
             log.warning("%s: %s", found.path, found.detail)
 
 
-def _checked(found: Found, limits: Limits) -> Found:
-    """The packet itself, or its refusal if it is larger than a message may be."""
-    if found.size <= limits.message_bytes:
+def _checked(found: Found, limits: Limits, start: Callable[[], bytes]) -> Found:
+    """The packet itself, or its refusal if it is larger than a message may be and no container, as its start tells."""
+    if found.size <= limits.message_bytes or (found.size <= CONTAINER_BYTES and start().startswith(CONTAINER)):
         return found
     detail = f"{found.size} bytes; a packet may have {limits.message_bytes}"
-    return Found(found.path, found.file, found.offset, found.size, reason=Reason.OVERSIZE, detail=detail)
+    return replace(found, reason=Reason.OVERSIZE, detail=detail)
+
+
+def _start(file: Path, offset: int = 0) -> bytes:
+    with file.open("rb") as raw:
+        raw.seek(offset)
+        return raw.read(len(CONTAINER))
 
 
 def _members(file: Path, limits: Limits, tell: Callable[[int], None]) -> Iterator[Found]:
@@ -182,12 +192,13 @@ def _readable_members(file: Path, limits: Limits, tell: Callable[[int], None]) -
 
 
 def _member(tar: tarfile.TarFile, member: tarfile.TarInfo, file: Path, limits: Limits, *, compressed: bool) -> Found:
-    path = f"{file}{INSIDE}{member.name}"
-    found = _checked(Found(path, file, member.offset_data, member.size), limits)
-    if found.reason is not None or not compressed:
-        return found
+    found = Found(f"{file}{INSIDE}{member.name}", file, member.offset_data, member.size)
+    if not compressed:
+        return _checked(found, limits, partial(_start, file, member.offset_data))
     reader = tar.extractfile(member)
-    return Found(path, file, member.offset_data, member.size, data=reader.read() if reader else b"")
+    head = reader.read(len(CONTAINER)) if reader else b""
+    found = _checked(found, limits, lambda: head)
+    return found if found.reason or not reader else replace(found, data=head + reader.read())
 
 
 def _inflated(raw: IO[bytes]) -> IO[bytes]:

@@ -80,6 +80,14 @@ def test_an_oversize_file_is_refused(tmp_path: Path) -> None:
     assert [one.reason for one in found_in(tmp_path)] == [Reason.OVERSIZE]
 
 
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_container_of_many_records_may_be_larger_than_a_message(tmp_path: Path, ending: str) -> None:
+    many = archives.CONTAINER + bytes(LIMITS.message_bytes)
+    (tmp_path / "many.avro").write_bytes(many)
+    tar_of(tmp_path / f"night{ending}", {"many.avro": many}, TARS[ending])
+    assert [data for _, data in archives.messages([tmp_path])] == [many, many]
+
+
 def test_links_devices_and_other_files_inside_a_tar_are_passed_over(tmp_path: Path) -> None:
     night = tmp_path / "night.tar"
     with tarfile.open(night, "w") as tar:
