@@ -100,7 +100,8 @@ def ztf(**candidate: Any) -> dict[str, Any]:
 def rubin(**source: Any) -> dict[str, Any]:
     plain = {
         "diaSourceId": 2**60 + 1, "diaObjectId": 77, "ssObjectId": 0, "midpointMjdTai": 61041.25,
-        "ra": 10.0, "dec": -5.0, "x": 100.2, "y": 200.7, "band": "i", "isNegative": False, "psfFlux": 1000.0, "psfFluxErr": 50.0,
+        "ra": 10.0, "dec": -5.0, "x": 100.2, "y": 200.7, "band": "i", "isNegative": False,
+        "psfFlux": 1000.0, "psfFluxErr": 50.0,
         "apFlux": 1100.0, "templateFlux": 400.0, "templateFluxErr": 20.0, "ixx": 0.2, "iyy": 0.1, "ixy": 0.0,
         "ixxPSF": 0.16, "iyyPSF": 0.16, "raErr": 1e-5, "decErr": 1e-5, "psfChi2": 1600.0, "psfNdata": 1600,
         "dipoleFitAttempted": True, "dipoleChi2": 800.0, "dipoleNdata": 1600, "extendedness": 0.25,

@@ -180,4 +180,4 @@ def utc_of_tai(mjd_tai: Column) -> Column:
     return np.where(usable, (zero - MJD_ZERO) + utc, np.nan)
 
 
-RUBIN = Survey("rubin", "Rubin", FIELDS, schema_name, to_batch, PIXEL_ARCSEC)
+RUBIN = Survey("rubin", "Rubin", FIELDS, schema_name, to_batch, PIXEL_ARCSEC, {"survey_drb": "reliability"})

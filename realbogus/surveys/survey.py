@@ -41,6 +41,7 @@ class Survey:
     schema_name: Callable[[Mapping[str, Any]], str | None]  # a writer schema -> "ztf/4.02", None = not this survey's
     to_batch: ToBatch
     pixel_arcsec: float  # side of a pixel of its stamps
+    own_scores: Mapping[str, str]  # column -> what the survey calls its own score in it
 
 
 @dataclass

@@ -174,4 +174,4 @@ def _within(distance: Column, radius: float) -> Column:
     return np.where(distance <= radius, not_negative(distance), np.nan)
 
 
-ZTF = Survey("ztf", "ZTF", FIELDS, schema_name, to_batch, PIXEL_ARCSEC)
+ZTF = Survey("ztf", "ZTF", FIELDS, schema_name, to_batch, PIXEL_ARCSEC, {"survey_rb": "rb", "survey_drb": "drb"})
