@@ -10,9 +10,13 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from realbogus.errors import StreamError
+
+# Its consumer groups are formed after half the session timeout: with the worker's 30 s that would take 15 s.
+CONSUMER_PROPERTIES: Mapping[str, str] = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500"}
 
 READY_WITHIN_S = 15.0
 STOP_WITHIN_S = 5.0

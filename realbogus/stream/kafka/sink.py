@@ -1,0 +1,87 @@
+"""Records to topics, confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from realbogus.config.sections import KafkaSettings
+from realbogus.errors import StreamError
+from realbogus.stream.kafka.admin import make_topics, missing_topics, rooms_of
+from realbogus.stream.kafka.settings import PRODUCER, Complaints, client_log, client_settings, quiet, reason
+from realbogus.stream.protocols import Record
+from realbogus.telemetry import Metrics
+
+
+class KafkaSink:
+    """Records to topics. Topics that are missing are made where create says so."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        compression: str = "zstd",
+        create: bool = True,
+        partitions: int = -1,
+        replication: int = -1,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._create, self._partitions, self._replication = create, partitions, replication
+        self._rooms: dict[str, int] = {}
+        self._failures: list[str] = []
+        self._complaints = Complaints(metrics or Metrics())
+        ours = {"compression.type": compression, "error_cb": self._complaints, "logger": client_log}
+        self._producer = Producer(client_settings(kafka, PRODUCER, ours, kafka.producer))
+        self._admin = AdminClient(client_settings(kafka, quiet()))
+
+    def prepare(self, topics: Sequence[str]) -> None:
+        """Make sure that these topics are there; see `protocols.Sink`."""
+        unknown = [topic for topic in dict.fromkeys(topics) if topic not in self._rooms]
+        if not unknown:
+            return
+        missing = missing_topics(self._admin, unknown)
+        if missing and not self._create:
+            raise StreamError(f"topics to write to are missing and output.create is off: {', '.join(missing)}", 1)
+        make_topics(self._admin, missing, self._partitions, self._replication)
+        self._rooms |= rooms_of(self._admin, unknown)
+
+    def room(self, topic: str) -> int:
+        """The largest record that a topic takes; see `protocols.Sink`."""
+        self.prepare([topic])
+        return self._rooms[topic]
+
+    def send(self, record: Record) -> None:
+        """Queue a record; waits while the queue is full."""
+        self.prepare([record.topic])
+        told: dict[str, Any] = {"headers": list(record.headers), "on_delivery": self._reported}
+        if record.timestamp_ms >= 0:
+            told["timestamp"] = record.timestamp_ms
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key, **told)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise StreamError(f"cannot write to {record.topic}: {reason(error)}") from error
+
+    def flush(self) -> None:
+        """Return once every record is written to all replicas in sync, however long that takes; StreamError if not."""
+        while self._producer.flush(1.0) and not self._failures:
+            pass
+        if self._failures:
+            failures, self._failures = self._failures, []
+            raise StreamError(f"{len(failures)} results could not be written, the first: {failures[0]}")
+        self._complaints.answered()
+
+    def close(self) -> None:
+        """Let go of what was not flushed."""
+        self._producer.purge()
+        self._producer.flush(1.0)
+
+    def _reported(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self._failures.append(f"{message.topic()}: {error.str()}")

@@ -1,0 +1,206 @@
+"""Messages of topics, as a member of a group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from realbogus.config.sections import KafkaSettings
+from realbogus.errors import StreamError
+from realbogus.stream.kafka.admin import begin, from_end
+from realbogus.stream.kafka.settings import CALL_S, CONSUMER, FENCED, MOVED, Complaints, client_log, client_settings
+from realbogus.stream.protocols import NO_TIME, Clock, Message, Partition, Positions, SystemClock
+from realbogus.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+EMPTY_S = 5.0  # s; a member without partitions counts as finished after that
+
+
+class KafkaSource:
+    """Messages of topics, as a member of a group. `topics` is asked again and again: nightly topics change at midnight.
+
+    With until_s (Unix time, s) each partition ends before its first message at or after that time.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        group_id: str,
+        topics: Callable[[], Sequence[str]],
+        instance: str = "",
+        until_s: float | None = None,
+        metrics: Metrics | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._topics, self._until_s = topics, until_s
+        self._metrics, self._clock = metrics or Metrics(), clock or SystemClock()
+        self._subscribed: tuple[str, ...] = ()
+        self._assigned: set[Partition] = set()
+        self._since: float | None = None  # when the group first told us our partitions, monotonic
+        self._ends: dict[Partition, int] = {}  # where to stop, once that is known
+        self._done: set[Partition] = set()
+        self._next: dict[Partition, int] = {}  # offset of the next message, where one was taken
+        self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
+        self._complaints = Complaints(self._metrics)
+        static = {"group.instance.id": instance} if instance else {}
+        end = {"enable.partition.eof": True} if until_s is not None else {}
+        ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
+        self._consumer = Consumer(client_settings(kafka, CONSUMER, static, end, ours, kafka.consumer))
+
+    def take(self, count: int, wait_s: float) -> list[Message]:
+        """Up to this many messages; see `protocols.Source`. Changes of the group happen inside this call only."""
+        self._follow_topics()
+        if self._owed:
+            self.commit({})
+        found = self._consumer.consume(count, wait_s)
+        self._find_ends()  # partitions may have come with this very call
+        return [self._message(one) for one in found if self._is_wanted(one)]
+
+    def commit(self, positions: Positions) -> bool:
+        """Commit, together with what could not be committed before; see `protocols.Source`.
+
+        A broker that does not answer now is asked again with the next batch: nothing is lost by that.
+        """
+        offsets = [TopicPartition(t, p, offset) for (t, p), offset in (self._owed | dict(positions)).items()]
+        try:
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            return self._not_committed(error.args[0], positions)
+        refused = next((one.error for one in done or () if one.error), None)
+        if refused is not None:
+            return self._not_committed(refused, positions)
+        self._owed.clear()
+        self._complaints.answered()
+        return True
+
+    def is_finished(self) -> bool:
+        """Whether every partition of ours has reached its end."""
+        if self._until_s is None or self._since is None or self._clock.now() < self._until_s:
+            return False
+        if not self._assigned:
+            return self._clock.monotonic() - self._since > EMPTY_S
+        return self._assigned <= self._done
+
+    def waiting_for(self) -> str:
+        """Why no messages can come now; "" if they can."""
+        if self._complaints.silent:
+            return "no broker answers"
+        if self._since is None:
+            return "the group has not told our partitions yet"
+        return "" if self._assigned else f"no partition of {', '.join(self._subscribed)} is ours (yet)"
+
+    def lag(self) -> dict[Partition, int]:
+        """Messages between the last one taken and the end, of partitions read from; costs no call to a broker."""
+        return {partition: self._behind(partition, offset) for partition, offset in self._next.items()}
+
+    def close(self) -> None:
+        """Leave the group, at once where membership is dynamic."""
+        self._consumer.close()
+
+    @property
+    def assigned(self) -> frozenset[Partition]:
+        """The partitions that are ours."""
+        return frozenset(self._assigned)
+
+    def _follow_topics(self) -> None:
+        wanted = tuple(self._topics())
+        if wanted != self._subscribed:
+            log.info("reading %s", ", ".join(wanted))
+            callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
+            self._consumer.subscribe(list(wanted), **callbacks)
+            self._subscribed = wanted
+
+    def _is_wanted(self, one: Any) -> bool:
+        """Whether this is a message to hand out, not an event of the client nor past the end."""
+        error = one.error()
+        if error is None:
+            self._complaints.answered()
+            return self._is_before_end((one.topic(), one.partition()), one.offset())
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._is_before_end((one.topic(), one.partition()), one.offset())
+        elif error.fatal() or error.code() in FENCED:
+            raise StreamError(f"the group has no place for this worker: {error.str()}")
+        elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # a nightly topic that is not there yet is no error
+            self._complaints(error)
+        return False
+
+    def _is_before_end(self, partition: Partition, offset: int) -> bool:
+        if partition not in self._ends or offset < self._ends[partition]:
+            return True
+        if partition not in self._done:
+            self._done.add(partition)
+            self._consumer.pause([TopicPartition(*partition)])
+        return False
+
+    def _message(self, one: Any) -> Message:
+        partition, offset = (one.topic(), one.partition()), one.offset()
+        self._next[partition] = offset + 1
+        kind, time_ms = one.timestamp()
+        headers = tuple((name, value or b"") for name, value in one.headers() or ())
+        return Message(*partition, offset, time_ms if kind else NO_TIME, one.key(), one.value() or b"", headers)
+
+    def _behind(self, partition: Partition, offset: int) -> int:
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True) or (0, -1)
+        return max(high - offset, 0)
+
+    def _not_committed(self, error: KafkaError, positions: Positions) -> bool:
+        if error.code() in MOVED:
+            log.warning("not committed, the group has moved on: %s", error.str())
+            self._owed.clear()
+        elif error.fatal() or error.code() in FENCED:
+            raise StreamError(f"another worker has taken our place: {error.str()}")
+        elif error.code() != KafkaError._NO_OFFSET:
+            self._complaints(error)
+            self._owed |= dict(positions)
+        return False
+
+    def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._since = self._clock.monotonic() if self._since is None else self._since
+        self._assigned |= {(one.topic, one.partition) for one in partitions}
+        self._changed("assign", partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        if self._owed:
+            self.commit({})
+        self._forget(partitions)
+        self._changed("revoke", partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._forget(partitions)
+        self._changed("lost", partitions)
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        gone = {(one.topic, one.partition) for one in partitions}
+        self._assigned -= gone
+        self._done -= gone
+        for table in (self._ends, self._next, self._owed):
+            for partition in gone & table.keys():
+                del table[partition]
+
+    def _changed(self, kind: str, partitions: Sequence[TopicPartition]) -> None:
+        self._metrics.rebalances.labels(kind).inc()
+        self._metrics.partitions.set(len(self._assigned))
+        log.info("%s: %d partitions, now %d", kind, len(partitions), len(self._assigned))
+
+    def _find_ends(self) -> None:
+        """Once the time to stop at is past, look up where it lies in each partition."""
+        unknown = self._assigned - self._ends.keys()
+        if self._until_s is None or not unknown or self._clock.now() < self._until_s:
+            return
+        wanted = [TopicPartition(*partition, int(self._until_s * 1000)) for partition in sorted(unknown)]
+        try:
+            found = self._consumer.offsets_for_times(wanted, timeout=CALL_S)
+            ends = [from_end(self._consumer, one) for one in found]
+        except KafkaException as error:
+            self._complaints(error.args[0])
+            return
+        for one in ends:
+            partition = (one.topic, one.partition)
+            self._ends[partition] = one.offset
+            if one.offset <= max(self._next.get(partition, 0), begin(self._consumer, one)):
+                self._is_before_end(partition, one.offset)  # nothing left: no event would ever tell

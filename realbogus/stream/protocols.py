@@ -1,0 +1,120 @@
+"""What the worker needs of the world: a source, a sink, a way to deliver, a clock.
+
+Kafka is one form of it (`stream.kafka`), memory another (`realbogus.testing`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+Partition: TypeAlias = tuple[str, int]  # topic, number
+Positions: TypeAlias = Mapping[Partition, int]  # offset of the next message to read: the last one done, plus one
+
+NO_TIME = -1  # timestamp_ms of a message or record without one
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int  # Unix time, ms, of the producer or the broker as the topic is set; NO_TIME = none
+    key: bytes | None
+    value: bytes  # b"" where the message had none
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message to be written."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+    timestamp_ms: int = NO_TIME  # NO_TIME = the moment of writing
+
+
+class Source(Protocol):
+    """Where messages come from. All its methods are called from one thread."""
+
+    def take(self, count: int, wait_s: float) -> Sequence[Message]:
+        """Up to this many messages, as soon as they are there, after wait_s at the latest; perhaps none."""
+
+    def commit(self, positions: Positions) -> bool:
+        """Note that everything before these positions is done; False where the partitions are no longer ours."""
+
+    def is_finished(self) -> bool:
+        """Whether a source with an end has reached it."""
+
+    def waiting_for(self) -> str:
+        """Why no messages can come now, "" if they can: "no broker answers", "no such topic yet: ..."."""
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Messages not yet taken, by partition, as far as known."""
+
+    def close(self) -> None:
+        """Leave. What was taken and not committed will come again, here or elsewhere."""
+
+
+class Sink(Protocol):
+    """Where records go. All its methods are called from one thread."""
+
+    def prepare(self, topics: Sequence[str]) -> None:
+        """Make sure that these topics are there; StreamError where they are not and cannot be made."""
+
+    def room(self, topic: str) -> int:
+        """The largest record that a topic takes, bytes of key, value and headers."""
+
+    def send(self, record: Record) -> None:
+        """Queue a record."""
+
+    def flush(self) -> None:
+        """Return once every record sent is safely written; StreamError where one is refused."""
+
+    def close(self) -> None:
+        """Let go of what was not flushed."""
+
+
+class Delivery(Protocol):
+    """How results and the note that their messages are done belong together."""
+
+    def deliver(self, records: Sequence[Record], positions: Positions) -> bool:
+        """Write the records, then commit the positions; False where the partitions moved and the batch will repeat."""
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> float:
+        """Unix time, s."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary moment, never backwards."""
+
+
+class SystemClock:
+    """The computer's clock."""
+
+    def now(self) -> float:
+        """Unix time, s."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary moment, never backwards."""
+        return time.monotonic()
+
+
+def positions_after(messages: Sequence[Message]) -> dict[Partition, int]:
+    """For each partition of these messages the offset after its last one, and nothing for other partitions."""
+    positions: dict[Partition, int] = {}
+    for message in messages:
+        partition = (message.topic, message.partition)
+        positions[partition] = max(positions.get(partition, 0), message.offset + 1)
+    return positions

@@ -1,0 +1,239 @@
+"""What a running worker tells: metrics, health, logs. The only place where metrics are named.
+
+======================================== ========= =============================================================
+metric (prefix ``realbogus_``)           kind      meaning
+======================================== ========= =============================================================
+alerts_consumed_total                    counter   messages read, by topic
+annotations_total                        counter   alerts scored and annotated, by survey and action (forward, hold)
+rejected_total                           counter   alerts sent to the dead letters, by reason and stage
+voevents_total                           counter   events made of forwarded alerts, by result (made, refused)
+decode_fallback_total                    counter   records that the plain decoder read for the compiled one
+batches_total                            counter   batches delivered, by result (committed, repeated)
+rebalances_total                         counter   changes of this worker's partitions, by kind (assign, revoke, lost)
+client_errors_total                      counter   complaints of the Kafka client that are not fatal, by code
+stage_seconds                            histogram time of a stage for one batch, s: score, annotate, deliver
+batch_size                               histogram messages in a batch
+latency_seconds                          histogram from a message's Kafka timestamp to its result delivered, s
+alert_age_seconds                        histogram from mid-exposure to the result delivered, s
+score                                    histogram scores, by survey
+consumer_lag                             gauge     messages not yet read, by topic and partition
+lag_seconds                              gauge     age of the last message read where more are waiting, else 0, s
+assigned_partitions                      gauge     partitions that this worker reads
+forwarded_ratio                          gauge     share of the scored alerts that is forwarded, since start
+last_commit_timestamp_seconds            gauge     Unix time of the last commit, s
+model_info                               gauge     1; the model in force in its labels
+worker_info                              gauge     1; the version of realbogus in its label
+======================================== ========= =============================================================
+
+A label never holds a candid, an object or a file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from realbogus import __version__
+from realbogus.alerts import ModelId
+from realbogus.errors import ConfigError
+
+STAGE_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+LATENCY_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200, 43200, 86400)
+BATCH = (1, 4, 16, 64, 128, 256, 512, 1024, 4096)
+SCORE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+_MODEL_LABELS = ("survey", "model", "sha256", "feature_set", "threshold")
+QUIET_S = 30.0  # s without a turn of the loop, after which a worker counts as stuck
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """Every metric of a process; see the table above. One set a registry."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(f"realbogus_{name}", meaning, labels, registry=registry)
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return Gauge(f"realbogus_{name}", meaning, labels, registry=registry)
+
+        def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"realbogus_{name}", meaning, labels, buckets=buckets, registry=registry)
+
+        self.consumed = counter("alerts_consumed", "Messages read", "topic")
+        self.annotations = counter("annotations", "Alerts scored and annotated", "survey", "action")
+        self.rejected = counter("rejected", "Alerts sent to the dead letters", "reason", "stage")
+        self.voevents = counter("voevents", "Events made of forwarded alerts", "result")
+        self.fallbacks = counter("decode_fallback", "Records that the plain decoder read for the compiled one")
+        self.batches = counter("batches", "Batches delivered", "result")
+        self.rebalances = counter("rebalances", "Changes of this worker's partitions", "kind")
+        self.client_errors = counter("client_errors", "Complaints of the Kafka client that are not fatal", "code")
+        self.stage = histogram("stage_seconds", "Time of a stage for one batch, s", STAGE_S, "stage")
+        self.batch_size = histogram("batch_size", "Messages in a batch", BATCH)
+        self.latency = histogram("latency_seconds", "From a message's Kafka timestamp to its result, s", LATENCY_S)
+        self.age = histogram("alert_age_seconds", "From mid-exposure to the result delivered, s", LATENCY_S)
+        self.score = histogram("score", "Scores", SCORE, "survey")
+        self.lag = gauge("consumer_lag", "Messages not yet read", "topic", "partition")
+        self.lag_seconds = gauge("lag_seconds", "Age of the last message read where more are waiting, else 0, s")
+        self.partitions = gauge("assigned_partitions", "Partitions that this worker reads")
+        self.forwarded_ratio = gauge("forwarded_ratio", "Share of the scored alerts that is forwarded, since start")
+        self.last_commit = gauge("last_commit_timestamp_seconds", "Unix time of the last commit, s")
+        self.model = gauge(
+            "model_info", "1; the model in force", "survey", "model", "sha256", "feature_set", "threshold"
+        )
+        self.worker = gauge("worker_info", "1; the version of realbogus", "version")
+        self.worker.labels(__version__).set(1)
+
+    def model_in_force(self, survey: str, model: ModelId, threshold: float) -> None:
+        """Say who judges a survey from now on."""
+        name = f"{model.name}/{model.version}"
+        self.model.labels(survey, name, model.sha256, model.feature_set, f"{threshold:.6f}").set(1)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Time a stage."""
+        with self.stage.labels(stage).time():
+            yield
+
+    def text(self) -> bytes:
+        """All metrics in the form that Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+@dataclass
+class Health:
+    """Whether a worker lives and is ready; written by its loop, read by whoever asks.
+
+    Alive means that the loop turns, or is inside a call of the Kafka client, which may wait for a broker as long as
+    it takes: restarting workers does not bring a broker back. Ready means that alerts would be handled now.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    turned: float | None = None  # when the loop turned last; None = not yet started
+    waiting_in_client: bool = False
+    not_ready: str = "starting"  # why not, "" = ready
+    status: Callable[[], Mapping[str, Any]] = field(default=dict)  # more to tell at /status
+
+    def turn(self, not_ready: str = "") -> None:
+        """Note a turn of the loop."""
+        self.turned, self.not_ready = self.clock(), not_ready
+
+    def stuck(self) -> str:
+        """Why this worker counts as dead, "" if it does not."""
+        if self.turned is None or self.waiting_in_client:
+            return ""
+        quiet = self.clock() - self.turned
+        return f"the loop has not turned for {quiet:.0f} s" if quiet > QUIET_S else ""
+
+
+@contextmanager
+def serve(metrics: Metrics, health: Health, host: str, port: int) -> Iterator[str]:
+    """Answer /metrics, /healthz, /livez, /readyz and /status while the body runs; gives the address."""
+    try:
+        server = _Server((host, port), metrics, health)
+    except OSError as error:
+        raise ConfigError([f"http.port: cannot listen on {host}:{port}: {error.strerror}"]) from None
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="http", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{host}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], metrics: Metrics, health: Health) -> None:
+        self.metrics, self.health = metrics, health
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without looking up our own name, which can take seconds where no name server answers."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10  # s; for a client that connects and says nothing
+    server_version = "realbogus"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer one of the five paths."""
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            self._answer(200, self.server.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+        elif path in ("/healthz", "/livez"):
+            self._verdict("alive", self.server.health.stuck())
+        elif path == "/readyz":
+            self._verdict("ready", self.server.health.not_ready)
+        elif path == "/status":
+            self._answer(200, json.dumps(self._status()).encode() + b"\n", "application/json")
+        else:
+            self._answer(404, b"there are /metrics /healthz /livez /readyz /status\n", "text/plain")
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are not news."""
+        log.debug("http: " + format, *arguments)
+
+    def _verdict(self, good: str, problem: str) -> None:
+        self._answer(503 if problem else 200, f"{problem or good}\n".encode(), "text/plain")
+
+    def _status(self) -> dict[str, Any]:
+        health = self.server.health
+        return {"version": __version__, "stuck": health.stuck(), "not_ready": health.not_ready, **health.status()}
+
+    def _answer(self, code: int, body: bytes, kind: str) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one JSON object on a line: time, level, logger, event, and the record's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        entry: dict[str, Any] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        entry |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def log_to_stderr(level: str, form: str, who: str = "") -> None:
+    """Send logs to stderr, for people ("text") or machines ("json"). who names the process among several."""
+    handler = logging.StreamHandler(sys.stderr)
+    prefix = f"{who} " if who else ""
+    text = logging.Formatter(f"%(asctime)s {prefix}%(levelname)s %(message)s", "%H:%M:%S")
+    handler.setFormatter(JsonLines() if form == "json" else text)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("numba").setLevel(logging.WARNING)
