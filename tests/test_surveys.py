@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,101 +18,14 @@ from astropy.io import fits
 from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from survey_cases import IMAGE, LIMITS, MAKE, STAMP, batch_of, column, decoded, fits_of, packet, rubin, ztf
 
+from realbogus import packets
 from realbogus.alerts import CENTRE, COLUMNS, DIFFERENCE, SCIENCE
 from realbogus.errors import Reason
-from realbogus.packets.fields import Decoded
-from realbogus.packets.limits import Limits
+from realbogus.packets import SchemaStore
 from realbogus.surveys import SURVEYS, recognise
 from realbogus.surveys.rubin import PIXEL_FLAGS, utc_of_tai
-
-LIMITS = Limits()
-
-
-# records to columns by the slow way: the definition of what `packets.read` gives
-
-
-def dig(record: Any, path: str) -> Any:
-    for key in path.split("."):
-        record = record.get(key) if isinstance(record, Mapping) else None
-    return record
-
-
-def decoded(survey: str, records: Sequence[Mapping[str, Any]]) -> Decoded:
-    fields, messages = SURVEYS[survey].fields, [bytearray(b"head") for _ in records]
-
-    def span(row: int, path: str) -> tuple[int, int]:
-        value = dig(records[row], path)
-        if value is None:
-            return -1, 0
-        raw = value.encode() if isinstance(value, str) else value
-        messages[row] += raw
-        return len(messages[row]) - len(raw), len(raw)
-
-    def table(paths: Sequence[str], cell: Any, dtype: type, *depth: int) -> Any:
-        cells = [[cell(row, path) for path in paths] for row in range(len(records))]
-        return np.array(cells, dtype).reshape(len(records), len(paths), *depth)
-
-    texts, blobs = table(fields.texts, span, np.int64, 2), table(fields.blobs, span, np.int64, 2)
-    return Decoded(
-        survey=survey,
-        messages=[bytes(message) for message in messages],
-        index=np.arange(len(records)) * 10,
-        schemas=[f"{survey}/test"] * len(records),
-        numbers=table(fields.numbers, lambda row, path: dig(records[row], path), float),
-        integers=table(fields.integers, lambda row, path: dig(records[row], path) or 0, np.int64),
-        present=table(fields.integers, lambda row, path: dig(records[row], path) is not None, bool),
-        texts=texts,
-        blobs=blobs,
-    )
-
-
-def batch_of(survey: str, *records: Mapping[str, Any]):
-    return SURVEYS[survey].to_batch(decoded(survey, records), LIMITS)
-
-
-def column(survey: str, name: str, record: Mapping[str, Any]) -> float:
-    batch, rejected = batch_of(survey, record)
-    assert not rejected, rejected
-    return float(batch.columns[name][0])
-
-
-def fits_of(image: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    fits.PrimaryHDU(image.astype(">f4")).writeto(out)
-    return out.getvalue()
-
-
-IMAGE = np.random.default_rng(1).normal(5, 1, (63, 63))
-STAMP = gzip.compress(fits_of(IMAGE), mtime=0)
-
-
-def ztf(**candidate: Any) -> dict[str, Any]:
-    plain = {
-        "jd": 2460000.5, "fid": 2, "isdiffpos": "t", "ra": 10.0, "dec": -5.0, "magpsf": 18.5, "sigmapsf": 0.1,
-        "xpos": 1500.0, "ypos": 1500.0, "seeratio": 0.8, "fwhm": 3.0, "distnr": 2.0, "exptime": 60.0,
-        "neargaiabright": 40.0, "maggaiabright": 12.0,
-    }  # fmt: skip
-    cutouts = {f"cutout{name}": {"stampData": STAMP} for name in ("Science", "Template", "Difference")}
-    return {"candid": 2**60 + 1, "objectId": "ZTF18abcdefg", "candidate": plain | candidate, **cutouts}
-
-
-def rubin(**source: Any) -> dict[str, Any]:
-    plain = {
-        "diaSourceId": 2**60 + 1, "diaObjectId": 77, "ssObjectId": 0, "midpointMjdTai": 61041.25,
-        "ra": 10.0, "dec": -5.0, "x": 100.2, "y": 200.7, "band": "i", "isNegative": False,
-        "psfFlux": 1000.0, "psfFluxErr": 50.0,
-        "apFlux": 1100.0, "templateFlux": 400.0, "templateFluxErr": 20.0, "ixx": 0.2, "iyy": 0.1, "ixy": 0.0,
-        "ixxPSF": 0.16, "iyyPSF": 0.16, "raErr": 1e-5, "decErr": 1e-5, "psfChi2": 1600.0, "psfNdata": 1600,
-        "dipoleFitAttempted": True, "dipoleChi2": 800.0, "dipoleNdata": 1600, "extendedness": 0.25,
-        **{flag: False for flag in PIXEL_FLAGS},
-    }  # fmt: skip
-    cutouts = {f"cutout{name}": fits_of(IMAGE[:31, :31]) for name in ("Science", "Template", "Difference")}
-    return {"diaSource": plain | source, **cutouts}
-
-
-MAKE = {"ztf": ztf, "rubin": rubin}
-
 
 # recognising
 
@@ -490,3 +403,77 @@ def test_a_batch_gives_what_single_alerts_give(survey, ztf_records, rubin_record
     np.testing.assert_array_equal(np.concatenate([one.triplets for one in singles]), together.triplets)
     for name, values in together.columns.items():
         np.testing.assert_array_equal(np.concatenate([one.columns[name] for one in singles]), values)
+
+
+# through the packets room
+
+
+def read(messages: Sequence[bytes], bare_schema: str | None = None):
+    """Batches by survey and everything rejected, as the front door does it."""
+    wanted = {name: survey.fields for name, survey in SURVEYS.items()}
+    groups, rejected = packets.read(
+        messages, wanted=wanted, recognise=recognise, store=SchemaStore(), limits=LIMITS, bare_schema=bare_schema
+    )
+    batches = {}
+    for group in groups:
+        batches[group.survey], refused = SURVEYS[group.survey].to_batch(group, LIMITS)
+        rejected += refused
+    return batches, rejected
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_a_packet_gives_what_its_record_gives(survey):
+    record = MAKE[survey]()
+    batches, rejected = read([packet(survey, record)])
+    assert not rejected
+    want, _ = batch_of(survey, record)
+    assert_same(batches[survey], want)
+
+
+def assert_same(got, want):
+    assert got.candid.tolist() == want.candid.tolist()
+    assert got.object_id == want.object_id
+    assert got.band == want.band
+    np.testing.assert_array_equal(got.triplets, want.triplets)
+    for name, values in want.columns.items():
+        np.testing.assert_array_equal(got.columns[name], values, err_msg=name)
+
+
+@pytest.mark.packets
+def test_all_shared_ztf_packets_read_as_their_records_do(real_packets, ztf_records):
+    messages = [path.read_bytes() for path in sorted(real_packets.glob("ztf/*.avro"))]
+    batches, rejected = read(messages)
+    assert list(batches) == ["ztf"]
+    assert sorted([*batches["ztf"].index.tolist(), *(one.index for one in rejected)]) == list(range(len(messages)))
+    assert_same(batches["ztf"], batch_of("ztf", *ztf_records)[0])
+
+
+@pytest.mark.packets
+def test_every_shared_packet_is_a_row_or_rejected_with_its_reason(real_packets: Path):
+    """Every damaged file has a reason, every other survey is told apart, every complete packet of ours is a row."""
+    paths = sorted(real_packets.glob("*/*.avro"))
+    batches, rejected = read([path.read_bytes() for path in paths], bare_schema="rubin/9.0")
+    table = Counter((paths[one.index].parent.name, str(one.reason)) for one in rejected)
+    table += Counter((paths[at].parent.name, "row") for batch in batches.values() for at in batch.index.tolist())
+    assert sum(table.values()) == len(paths)
+    assert {key: count for key, count in table.items() if key[0] in ("ztf", "rubin")} == {
+        ("ztf", "row"): 1512,
+        ("ztf", "missing_stamp"): 100,
+        ("rubin", "row"): 171,
+    }
+    assert {folder for folder, what in table if what == "row"} == {"ztf", "rubin"}
+    assert all(one.detail for one in rejected)
+    print(*sorted(table.items()), sep="\n")  # noqa: T201 (the table of what became of all shared packets, with -s)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_flipped_and_cut_stamps_harm_no_neighbour(data):
+    good, bad = ztf(), bytearray(STAMP)
+    for _ in range(data.draw(st.integers(1, 3))):
+        bad[data.draw(st.integers(0, len(bad) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = bytes(bad[: data.draw(st.integers(0, len(bad)))])
+    batch, rejected = batch_of("ztf", good, good | {"cutoutScience": {"stampData": cut}}, good)
+    assert sorted([*batch.index.tolist(), *(one.index for one in rejected)]) == [0, 10, 20]
+    assert {one.index for one in rejected} <= {10}
+    np.testing.assert_array_equal(batch.triplets[-1], batch.triplets[0])
