@@ -1,0 +1,206 @@
+"""Score archived packets again: a row per packet in and out.
+
+    realbogus rescore night.tar.gz --out scores.parquet
+    realbogus rescore packets/ 'more/*.avro' --out scores.csv --model realbogus-ztf/1 --threshold 0.7
+    realbogus rescore 2026-11/*.tar --out november.parquet --jobs 8 --resume
+    realbogus rescore rubin/ --out rubin.jsonl --survey-model rubin=models/mine/2 --schema rubin/9.0
+    realbogus rescore night.tar --out scores.parquet --voevents events/ --authority org.example.survey
+
+Paths are folders, globs, single packets and nights as .tar, .tar.gz or .tar.xz, which are never unpacked to disk.
+The format of the output follows its ending: .parquet, .csv or .jsonl. Columns: candid, object_id, survey, jd (UTC at
+mid-exposure), score, p_real, decision, threshold, model, reason and detail (of packets that could not be scored), path.
+
+All cores are used; the rows are the same whatever the number of processes, and the same as those of the stream worker.
+A run that was stopped goes on with --resume. Exit codes: 0 done, 1 an archive could not be read to its end (what was
+readable is in the output), 2 the call was wrong, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self, get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from realbogus import archives, tables
+from realbogus.errors import ConfigError
+from realbogus.model import load_model
+from realbogus.publish.archive import Archive
+from realbogus.registry import Registry
+from realbogus.rescoring import Plan, Summary, rescore
+from realbogus.rescoring import Progress as Listener
+from realbogus.resources import shipped
+from realbogus.surveys import SURVEYS
+from realbogus.voevent.style import EventStyle, Role
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `realbogus rescore`."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, glob, packet or tar of packets")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="output: .parquet, .csv or .jsonl")
+    parser.add_argument(
+        "--model", metavar="MODEL", help="name/version or folder of a model (default: the promoted one)"
+    )
+    parser.add_argument(
+        "--survey-model",
+        action="append",
+        default=[],
+        metavar="SURVEY=MODEL",
+        help="another model for one survey; may be repeated",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="FOLDER",
+        help="folder in which name/version is looked up (default: the shipped models)",
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="X", help="score from which to say real (default: the model's)"
+    )
+    parser.add_argument("--schema", metavar="NAME", help="schema of records without any header, such as rubin/9.0")
+    parser.add_argument("--features", action="store_true", help="add a column for every feature of the models")
+    parser.add_argument("--voevents", type=Path, metavar="DIR", help="write the events of what would be forwarded, too")
+    parser.add_argument("--authority", metavar="NAME", help="IVOA naming authority of the events, such as org.example")
+    parser.add_argument("--role", choices=get_args(Role), default="test", help="of the events (default: test)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes (default: one a core, if there is work for them)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue a run that was stopped")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score the packets, show the progress, tell what was found."""
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
+    tables.require_format(options.out)
+    plan = _plan(options)
+    paths = archives.expand(options.paths)
+    console = Console(stderr=True)
+    archive = Archive(options.voevents) if options.voevents else None
+    with Bar(console) as bar:
+        summary = rescore(
+            paths, options.out, plan, processes=options.jobs, resume=options.resume, archive=archive, progress=bar
+        )
+    _tell(console, summary, options.out, bar.seconds())
+    return 1 if summary.torn else 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    problems = []
+    if options.jobs is not None and options.jobs < 1:
+        problems.append(f"--jobs is {options.jobs}; expected at least 1")
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        problems.append(f"--threshold is {options.threshold}; expected 0 to 1")
+    if options.voevents and not options.authority:
+        problems.append("--voevents needs --authority, the IVOA naming authority under which you publish")
+    if problems:
+        raise ConfigError(problems)
+    folders = _model_folders(options)
+    loaded = {survey: load_model(folder) for survey, folder in folders.items()}
+    names = dict.fromkeys(name for model in loaded.values() for name in model.feature_names)
+    return Plan(
+        models=folders,
+        sha256={survey: model.id.sha256 for survey, model in loaded.items()},
+        threshold=options.threshold,
+        bare_schema=options.schema,
+        features=tuple(names) if options.features else (),
+        style=EventStyle(authority=options.authority, role=options.role) if options.voevents else None,
+    )
+
+
+def _model_folders(options: argparse.Namespace) -> dict[str, Path]:
+    """The folder of the model of each survey: the general one for its surveys, then what was told for each."""
+    registry = Registry(options.models or shipped("models"))
+    chosen: dict[str, Path] = {}
+    if options.model or not options.survey_model:
+        folder = _folder(registry, options.model or registry.current())
+        chosen |= dict.fromkeys(load_model(folder).surveys, folder)
+    problems = []
+    for told in options.survey_model:
+        survey, _, spec = told.partition("=")
+        if survey in SURVEYS and spec:
+            chosen[survey] = _folder(registry, spec)
+        else:
+            problems.append(f"--survey-model is {told!r}; expected SURVEY=MODEL, surveys are {', '.join(SURVEYS)}")
+    if problems:
+        raise ConfigError(problems)
+    return chosen
+
+
+def _folder(registry: Registry, spec: str) -> Path:
+    """The folder of a model that was told as a folder or by name/version."""
+    return Path(spec) if (Path(spec) / "manifest.json").is_file() else registry.path(spec)
+
+
+class Bar(Listener):
+    """A progress bar on stderr: share of the input, alerts so far, alerts a second, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn(
+                "{task.fields[packets]:,} packets · {task.fields[rate]:,.0f}/s · {task.fields[rejected]:,} rejected ·"
+            ),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("starting", total=None, packets=0, rate=0.0, rejected=0)
+        self._packets = self._rejected = 0
+        self._begun: float | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, total: int, processes: int) -> None:
+        """Show what is to be done."""
+        on = "one process" if processes == 1 else f"{processes} processes"
+        self._begun = time.monotonic()
+        self._progress.update(self._task, total=total, description=f"rescoring on {on}")
+
+    def advance(self, passed: int, packets: int, rejected: int) -> None:
+        """Show what is done."""
+        self._packets += packets
+        self._rejected += rejected
+        rate = self._packets / max(self.seconds(), 1e-9)
+        self._progress.update(self._task, advance=passed, packets=self._packets, rate=rate, rejected=self._rejected)
+
+    def seconds(self) -> float:
+        """Since the work began."""
+        return time.monotonic() - self._begun if self._begun is not None else 0.0
+
+
+def _tell(console: Console, summary: Summary, out: Path, seconds: float) -> None:
+    """The end of the run, for people."""
+    rate = f", {summary.fresh / seconds:,.0f} packets/s" if summary.fresh and seconds else ""
+    again = (
+        f" ({summary.packets - summary.fresh:,} of them by an earlier run)" if summary.fresh < summary.packets else ""
+    )
+    lines = [
+        f"{summary.packets:,} packets{again} in {seconds:.1f} s{rate}",
+        f"{summary.scored:,} scored, {summary.forwarded:,} of them to be forwarded",
+        f"{sum(summary.rejected.values()):,} rejected" + _reasons(summary.rejected),
+    ]
+    lines += [f"{events:,} events" for events in [summary.events] if events]
+    lines += [f"could not be told as an event: {why}" for why in summary.untold]
+    lines += [f"could not be read to its end: {archive}" for archive in summary.torn]
+    console.print("\n".join([*lines, f"written: {out}"]), markup=False, highlight=False, soft_wrap=True)
+
+
+def _reasons(rejected: Mapping[str, int]) -> str:
+    """How many for which reason, the most frequent first."""
+    ranked = sorted(rejected.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ": " + ", ".join(f"{count:,} {reason}" for reason, count in ranked) if ranked else ""
