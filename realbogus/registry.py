@@ -67,11 +67,16 @@ class Registry:
         """Load with all checks, to see whether it could serve."""
         return self.load(spec)
 
-    def add(self, spec: str, files: Mapping[str, bytes]) -> Path:
-        """Put the files of a new model where it belongs, all at once. A version that exists is never overwritten."""
+    def check_new(self, spec: str) -> Path:
+        """The folder that a new model will have. Raises ModelError where there is one already."""
         folder = self.path(spec)
         if folder.exists():
             raise ModelError(f"{folder} exists; versions are never overwritten, give the next a new number")
+        return folder
+
+    def add(self, spec: str, files: Mapping[str, bytes]) -> Path:
+        """Put the files of a new model where it belongs, all at once. A version that exists is never overwritten."""
+        folder = self.check_new(spec)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as draft:
             for name, raw in files.items():

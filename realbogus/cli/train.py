@@ -1,0 +1,185 @@
+"""Train a model from labelled packets, from simulated nights, or from both.
+
+    realbogus train --packets packets/ztf --manifest manifest.csv --name mine --version 1
+    realbogus train --simulated night/ --name simulated --version 1 --trees 300
+    realbogus train --packets ztf.tar.xz --manifest manifest.csv --simulated a/ b/ --name both --version 2
+
+The model is judged on alerts held out by exposure, by night and at random, then fitted on all and written to
+MODELS/NAME/VERSION with its card; versions are never overwritten. The same input, options and libraries give the same
+bytes. With packets, threshold, calibration and results are of packets alone; simulated nights only help to fit.
+
+--simulated folders are what `realbogus simulate` writes: packets and a truth.csv. --manifest is a table with the
+columns candid, objectId, survey, jd, component, panel, panel_kind, label_source, braai, rb and drb. One JSON object on
+stdout tells what was made; talk is on stderr. To serve the model: realbogus models promote NAME/VERSION.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from realbogus import archives
+from realbogus.errors import ConfigError
+from realbogus.features import FEATURE_SETS
+from realbogus.labels import read_manifest, read_truth
+from realbogus.model import Model, model_from
+from realbogus.registry import Registry
+from realbogus.resources import shipped
+from realbogus.surveys import SURVEYS
+from realbogus.training.card import FIGURES, figure, said_of
+from realbogus.training.examples import Examples, LabelSet, joined
+from realbogus.training.fit import KINDS, Recipe, train
+from realbogus.training.labelled import Tally, examples
+from realbogus.training.package import package
+
+DEFAULT = Recipe()
+FEATURES = "fast-1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `realbogus train`."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--packets", nargs="+", metavar="PATH", help="folders, globs, packets or tars of labelled packets"
+    )
+    data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels")
+    data.add_argument(
+        "--simulated", nargs="+", type=Path, metavar="DIR", default=[], help="simulated nights with truth"
+    )
+    data.add_argument("--survey", choices=sorted(SURVEYS), default="ztf", help="whose alerts (default: ztf)")
+    made = parser.add_argument_group("model")
+    made.add_argument("--name", required=True, help="of the model: small letters, digits, dots and dashes")
+    made.add_argument("--version", required=True, help="of the model, likewise")
+    made.add_argument("--models", type=Path, metavar="DIR", help="where models are kept (default: the shipped ones)")
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--feature-set", choices=FEATURE_SETS, default=_default_set(), help="(default: %(default)s)")
+    recipe.add_argument("--kind", choices=KINDS, default=DEFAULT.kind, help="of forest (default: %(default)s)")
+    recipe.add_argument("--trees", type=int, default=DEFAULT.trees, metavar="N", help="(default: %(default)s)")
+    recipe.add_argument(
+        "--least-leaf", type=int, default=DEFAULT.least_leaf, metavar="N", help="rows in a leaf (default: %(default)s)"
+    )
+    recipe.add_argument(
+        "--fpr", type=float, default=DEFAULT.fpr, help="false positive rate of the threshold (default: %(default)s)"
+    )
+    recipe.add_argument(
+        "--simulated-weight",
+        type=float,
+        default=DEFAULT.simulated_weight,
+        metavar="X",
+        help="of all simulated alerts, that of all packets being 1 (default: %(default)s)",
+    )
+    recipe.add_argument("--folds", type=int, default=DEFAULT.folds, metavar="N", help="(default: %(default)s)")
+    recipe.add_argument("--seed", type=int, default=DEFAULT.seed, metavar="N", help="(default: %(default)s)")
+    recipe.add_argument("--threads", type=int, default=2, metavar="N", help="does not change the result (default: 2)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, judge, fit, write, tell."""
+    _check(options)
+    registry, spec = Registry(options.models or shipped("models")), f"{options.name}/{options.version}"
+    registry.check_new(spec)
+    recipe = Recipe(
+        kind=options.kind,
+        trees=options.trees,
+        least_leaf=options.least_leaf,
+        folds=options.folds,
+        seed=options.seed,
+        fpr=options.fpr,
+        simulated_weight=options.simulated_weight,
+    )
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+        table = joined(list(_read(options, progress)))
+        bar = progress.add_task("judging and fitting", total=recipe.steps())
+        trained = train(table, recipe, lambda done: progress.update(bar, advance=1, description=done), options.threads)
+        progress.update(bar, completed=recipe.steps())
+    files = package(options.name, options.version, options.feature_set, table, trained)
+    model = model_from(files)
+    folder = registry.add(spec, files)
+    _tell(console, model)
+    overall = model.manifest["metrics"]["splits"]["exposures"]["overall"]
+    size = sum(map(len, files.values()))
+    made = {"model": spec, "folder": str(folder), "sha256": model.id.sha256, "bytes": size}
+    print(json.dumps(made | {name: overall[name]["value"] for name in said_of(model.manifest["metrics"])}))
+    return 0
+
+
+def _default_set() -> str:
+    return FEATURES if FEATURES in FEATURE_SETS else next(iter(FEATURE_SETS))
+
+
+def _check(options: argparse.Namespace) -> None:
+    problems = []
+    if not options.packets and not options.simulated:
+        problems.append("nothing to train on: give --packets with --manifest, or --simulated, or both")
+    if bool(options.packets) != bool(options.manifest):
+        problems.append("--packets and --manifest go together")
+    if options.manifest and not options.manifest.is_file():
+        problems.append(f"--manifest {options.manifest}: no such file")
+    problems += [
+        f"--simulated {folder}: has no truth.csv"
+        for folder in options.simulated
+        if not (folder / "truth.csv").is_file()
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _read(options: argparse.Namespace, progress: Progress) -> Iterator[Examples]:
+    """The examples of every source, one after the other."""
+    if options.packets:
+        labels = read_manifest(options.manifest, options.survey)
+        yield _examples(options, progress, options.packets, labels, "packets")
+    for folder in options.simulated:
+        yield _examples(options, progress, [folder], read_truth(folder / "truth.csv"), folder.name)
+
+
+def _examples(
+    options: argparse.Namespace, progress: Progress, paths: list[str | Path], labels: LabelSet, what: str
+) -> Examples:
+    bar, tally = progress.add_task(f"measuring {what}", total=len(labels.by_candid)), Tally()
+    found = examples(
+        (message for _, message in archives.messages(paths)),
+        labels,
+        FEATURE_SETS[options.feature_set],
+        survey=options.survey,
+        tell=lambda count: progress.update(bar, advance=count),
+        tally=tally,
+    )
+    progress.update(bar, total=tally.read, completed=tally.read)
+    progress.console.print(f"{what}: {tally}")
+    return found
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=not sys.stderr.isatty(),
+    )
+
+
+def _tell(console: Console, model: Model) -> None:
+    """The table of results, and where the card is."""
+    metrics = model.manifest["metrics"]
+    table = Table(title=f"{model.id.name}/{model.id.version}, judged on {metrics['judged_on']} held out")
+    table.add_column("")
+    for split in metrics["splits"]:
+        table.add_column({"random": "at random (leaks)"}.get(split, f"new {split}"))
+    for name in said_of(metrics):
+        table.add_row(FIGURES[name], *(figure(name, found["overall"][name]) for found in metrics["splits"].values()))
+    console.print(table)
+    threshold = model.manifest["threshold"]
+    console.print(f"says real from score {threshold['score']:.6f}, at {100 * threshold['stated_fpr']:g} % FPR")

@@ -1,0 +1,189 @@
+"""Fitting: weights, out-of-fold scores, calibration, threshold, and the forest that is kept.
+
+The same examples and recipe give the same forest, to the byte: every tree's seed is drawn before the first is grown,
+so that the number of threads does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+
+from realbogus.alerts import Column, Matrix
+from realbogus.calibration import Calibration, fit_calibration
+from realbogus.errors import LabelError
+from realbogus.forest import Forest
+from realbogus.training import evaluate
+from realbogus.training.examples import Examples
+from realbogus.training.splits import SPLITS, Folds, folds
+
+KINDS = {"extra trees": ExtraTreesClassifier, "random forest": RandomForestClassifier}
+GOLDEN_ROWS = 256
+
+Tell = Callable[[str], None]  # is told each piece of work that is done
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to make a model from examples. All of it is in the manifest."""
+
+    kind: str = "extra trees"  # of KINDS
+    trees: int = 400
+    least_leaf: int = 1  # rows in a leaf
+    tried: float | str = "sqrt"  # features tried at each split: a share of them, or "sqrt"
+    folds: int = 10
+    seed: int = 1
+    fpr: float = 0.05  # false positive rate at which the threshold is chosen
+    simulated_weight: float = 1.0  # of all simulated alerts together, that of all real packets being 1
+
+    def __post_init__(self) -> None:
+        problems = [
+            (self.kind in KINDS, f"kind should be one of {', '.join(KINDS)}, is {self.kind!r}"),
+            (1 <= self.trees <= 5000, f"trees should be 1 to 5000, is {self.trees}"),
+            (self.least_leaf >= 1, f"least_leaf should be at least 1, is {self.least_leaf}"),
+            (self.folds >= 2, f"folds should be at least 2, is {self.folds}"),
+            (0 < self.fpr < 1, f"fpr should lie between 0 and 1, is {self.fpr}"),
+            (self.simulated_weight > 0, f"simulated_weight should be above 0, is {self.simulated_weight}"),
+        ]
+        for fulfilled, otherwise in problems:
+            if not fulfilled:
+                raise LabelError(otherwise)
+
+    def steps(self) -> int:
+        """How many times `train` tells of work done, at most."""
+        return len(SPLITS) * (self.folds + 1) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A forest with what was found out about it."""
+
+    forest: Forest
+    calibration: Calibration
+    threshold: float
+    thresholds: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    golden: Matrix
+    recipe: Recipe
+
+
+def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threads: int = 2) -> Trained:
+    """Judge the recipe on rows held out, then fit it on all.
+
+    Where there are real packets, threshold, calibration and metrics are of them alone, and simulated alerts get
+    metrics of their own. Raises LabelError where a class is missing.
+    """
+    if min(examples.is_real.sum(), (~examples.is_real).sum()) < recipe.folds:
+        raise LabelError(f"{recipe.folds} folds need at least as many real and as many bogus examples")
+    counted = ~examples.simulated() if not examples.simulated().all() else examples.simulated()
+    judged = examples.rows(counted)
+    splits: dict[str, Any] = {}
+    for split in SPLITS:
+        fold = folds(examples, split, recipe.folds, recipe.seed)
+        score = out_of_fold(examples, fold, recipe, tell, threads)
+        if split == "exposures":
+            kept, kept_fold = score, fold
+        splits[split] = _judge(judged, score[counted], fold[counted], recipe.seed)
+        tell(f"judged by {split}")
+    metrics: dict[str, Any] = {"judged_on": "simulated" if examples.simulated().all() else "packets", "splits": splits}
+    if examples.simulated().any() and not examples.simulated().all():
+        simulated = examples.simulated()
+        metrics["simulated"] = _judge(examples.rows(simulated), kept[simulated], kept_fold[simulated], recipe.seed)
+    forest = fit(examples, recipe, threads)
+    tell("forest fitted")
+    return Trained(
+        forest=forest,
+        calibration=fit_calibration(kept[counted], judged.is_real),
+        threshold=evaluate.cut_at(recipe.fpr, kept[counted], judged.is_real),
+        thresholds=evaluate.threshold_table(judged, kept[counted], recipe.seed),
+        metrics=metrics,
+        golden=golden_rows(examples.X, forest, recipe.seed),
+        recipe=recipe,
+    )
+
+
+def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
+    """The forest of all these rows."""
+    settings = {
+        "n_estimators": recipe.trees,
+        "min_samples_leaf": recipe.least_leaf,
+        "max_features": recipe.tried,
+        "random_state": recipe.seed,
+        "n_jobs": threads,
+    }
+    fitted = KINDS[recipe.kind](**settings).fit(examples.X, examples.is_real, sample_weight=weights(examples, recipe))
+    return Forest.from_sklearn(fitted, real=True)
+
+
+def weights(examples: Examples, recipe: Recipe) -> Column:
+    """How much each row counts: real and bogus alike in sum, simulated and real packets as the recipe says.
+
+    The mean is 1.
+    """
+    weight = np.zeros(len(examples))
+    for simulated, share in ((False, 1.0), (True, recipe.simulated_weight)):
+        for is_real in (False, True):
+            inside = (examples.simulated() == simulated) & (examples.is_real == is_real)
+            if inside.any():
+                weight[inside] = share * examples.weight[inside] / examples.weight[inside].sum()
+    return np.asarray(weight * len(weight) / weight.sum())
+
+
+def out_of_fold(
+    examples: Examples, fold: Folds, recipe: Recipe, tell: Tell = lambda _: None, threads: int = 2
+) -> Column:
+    """The score of each row by a forest that saw no row of its fold."""
+    score = np.full(len(examples), np.nan)
+    for number in range(int(fold.max()) + 1):
+        tested = fold == number
+        score[tested] = fit(examples.rows(~tested), recipe, threads).score(examples.X[tested])
+        tell(f"fold {number + 1} of {int(fold.max()) + 1}")
+    return score
+
+
+def _judge(examples: Examples, score: Column, fold: Folds, seed: int) -> dict[str, Any]:
+    return evaluate.evaluate(examples, score, _calibrated_out_of_fold(score, examples.is_real, fold), seed)
+
+
+def _calibrated_out_of_fold(score: Column, is_real: np.ndarray, fold: Folds) -> Column:
+    """p_real of each row by a calibration that saw no row of its fold."""
+    p_real = np.empty(len(score))
+    for number in np.unique(fold):
+        tested = fold == number
+        p_real[tested] = fit_calibration(score[~tested], is_real[~tested])(score[tested])
+    return p_real
+
+
+def golden_rows(X: Matrix, forest: Forest, seed: int) -> Matrix:
+    """Made-up rows that try a forest hard, (GOLDEN_ROWS, F); no row is that of an alert.
+
+    Each feature is drawn from its own quantiles; then come missing values, extremes, and values at a split and just
+    above it.
+    """
+    random = np.random.default_rng([seed, 256])
+    rows = np.empty((GOLDEN_ROWS, X.shape[1]), dtype=np.float32)
+    for feature in range(X.shape[1]):
+        known = X[np.isfinite(X[:, feature]), feature].astype(np.float64)
+        grid = np.quantile(known, np.linspace(0, 1, 65)) if len(known) else np.zeros(65)
+        rows[:, feature] = np.interp(random.random(GOLDEN_ROWS), np.linspace(0, 1, 65), grid)
+    quarter = GOLDEN_ROWS // 4
+    rows[:quarter][random.random((quarter, X.shape[1])) < 0.15] = np.nan
+    rows[0] = np.nan
+    extremes = np.array([0, 1e-30, 1e30, -1e30, np.finfo(np.float32).max, np.finfo(np.float32).min], dtype=np.float32)
+    rows[1:16] = random.choice(extremes, (15, X.shape[1]))
+    inner = np.flatnonzero(forest.left >= 0)
+    if len(inner):
+        asked = random.choice(inner, (2 * quarter, 8))
+        for row, nodes in zip(rows[2 * quarter :], asked, strict=True):
+            row[forest.feature[nodes]] = forest.threshold[nodes]
+        rows[3 * quarter :] = np.nextafter(rows[3 * quarter :], np.finfo(np.float32).max)
+    return rows
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as the manifest keeps it."""
+    return asdict(recipe)
