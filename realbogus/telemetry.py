@@ -36,13 +36,17 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
 
 from realbogus import __version__
 from realbogus.alerts import ModelId
@@ -56,6 +60,31 @@ _MODEL_LABELS = ("survey", "model", "sha256", "feature_set", "threshold")
 QUIET_S = 30.0  # s without a turn of the loop, after which a worker counts as stuck
 
 log = logging.getLogger(__name__)
+
+
+class Spread:
+    """A histogram that takes arrays: a batch of alerts is counted in one go."""
+
+    def __init__(self, name: str, meaning: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> None:
+        self.name, self.meaning, self.labels = name, meaning, labels
+        self.edges = np.array(buckets, np.float64)
+        self._counts: dict[tuple[str, ...], NDArray[np.int64]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+
+    def observe(self, values: NDArray[np.float64], *labels: str) -> None:
+        """Count (N,) values; NaN is left out."""
+        known = values[~np.isnan(values)]
+        counts = self._counts.setdefault(labels, np.zeros(len(self.edges) + 1, np.int64))
+        counts += np.bincount(np.searchsorted(self.edges, known), minlength=len(counts))
+        self._sums[labels] = self._sums.get(labels, 0.0) + float(known.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The histogram, for a registry."""
+        family = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
+        names = [*map(floatToGoString, self.edges.tolist()), "+Inf"]
+        for labels, counts in list(self._counts.items()):
+            family.add_metric(labels, list(zip(names, np.cumsum(counts).tolist(), strict=True)), self._sums[labels])
+        yield family
 
 
 class Metrics:
@@ -83,9 +112,9 @@ class Metrics:
         self.client_errors = counter("client_errors", "Complaints of the Kafka client that are not fatal", "code")
         self.stage = histogram("stage_seconds", "Time of a stage for one batch, s", STAGE_S, "stage")
         self.batch_size = histogram("batch_size", "Messages in a batch", BATCH)
-        self.latency = histogram("latency_seconds", "From a message's Kafka timestamp to its result, s", LATENCY_S)
-        self.age = histogram("alert_age_seconds", "From mid-exposure to the result delivered, s", LATENCY_S)
-        self.score = histogram("score", "Scores", SCORE, "survey")
+        self.latency = Spread("realbogus_latency_seconds", "Kafka timestamp to result delivered, s", LATENCY_S)
+        self.age = Spread("realbogus_alert_age_seconds", "Mid-exposure to result delivered, s", LATENCY_S)
+        self.score = Spread("realbogus_score", "Scores", SCORE, ("survey",))
         self.lag = gauge("consumer_lag", "Messages not yet read", "topic", "partition")
         self.lag_seconds = gauge("lag_seconds", "Age of the last message read where more are waiting, else 0, s")
         self.partitions = gauge("assigned_partitions", "Partitions that this worker reads")
@@ -94,6 +123,8 @@ class Metrics:
         self.model = gauge(
             "model_info", "1; the model in force", "survey", "model", "sha256", "feature_set", "threshold"
         )
+        for one in (self.latency, self.age, self.score):
+            registry.register(one)
         self.worker = gauge("worker_info", "1; the version of realbogus", "version")
         self.worker.labels(__version__).set(1)
 
@@ -229,9 +260,22 @@ class JsonLines(logging.Formatter):
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+class _Stderr(logging.StreamHandler[Any]):
+    """Writes to whatever stderr is now: a status line may stand in for it for a while."""
+
+    @property
+    def stream(self) -> Any:
+        """The stderr of the moment."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        pass
+
+
 def log_to_stderr(level: str, form: str, who: str = "") -> None:
     """Send logs to stderr, for people ("text") or machines ("json"). who names the process among several."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     prefix = f"{who} " if who else ""
     text = logging.Formatter(f"%(asctime)s {prefix}%(levelname)s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonLines() if form == "json" else text)

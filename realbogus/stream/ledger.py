@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from realbogus.alerts import Outcomes
 from realbogus.errors import StreamError
 from realbogus.stream.protocols import Message
+from realbogus.stream.results import Results
 
 
 @dataclass
@@ -21,6 +19,7 @@ class Counts:
     scored: int = 0
     rejected: int = 0
     forwarded: int = 0  # of the scored ones
+    events: int = 0  # VOEvents made of these
 
     def __iadd__(self, other: Counts) -> Counts:
         for name, number in vars(other).items():
@@ -34,39 +33,38 @@ class Ledger:
 
     topics: dict[str, Counts] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
+    events: int = 0
 
-    def add(self, messages: Sequence[Message], outcomes: Outcomes) -> None:
-        """Enter a batch; StreamError, and nothing entered, where a message has no outcome or more than one."""
-        counts = _counts(messages, outcomes)
-        for topic, number in counts.items():
-            self.topics.setdefault(topic, Counts()).__iadd__(number)
-        self.reasons.update(rejected.reason.value for rejected in outcomes.rejected)
+    def add(self, messages: Sequence[Message], results: Results) -> None:
+        """Enter a batch that was delivered and committed."""
+        for topic, counted in (
+            ("consumed", messages),
+            ("scored", [messages[at] for at in results.scored]),
+            ("rejected", [messages[one.index] for one in results.rejected]),
+            ("forwarded", [messages[at] for at in results.forwarded]),
+        ):
+            for message in counted:
+                counts = self.topics.setdefault(message.topic, Counts())
+                setattr(counts, topic, getattr(counts, topic) + 1)
+        self.reasons.update(rejected.reason.value for rejected in results.rejected)
+        self.events += results.events
 
     def total(self) -> Counts:
         """The counts of all topics together."""
-        total = Counts()
-        for counts in self.topics.values():
+        total = Counts(events=self.events)
+        for counts in list(self.topics.values()):
             total += counts
         return total
 
 
-def _counts(messages: Sequence[Message], outcomes: Outcomes) -> Mapping[str, Counts]:
-    ended = np.zeros(len(messages), np.int64)
-    counts: dict[str, Counts] = {}
-    for message in messages:
-        counts.setdefault(message.topic, Counts()).consumed += 1
-    for batch in outcomes:
-        np.add.at(ended, batch.alerts.index, 1)
-        for row, index in enumerate(batch.alerts.index.tolist()):
-            counts[messages[index].topic].scored += 1
-            counts[messages[index].topic].forwarded += int(batch.forward[row])
-    for rejected in outcomes.rejected:
-        ended[rejected.index] += 1
-        counts[messages[rejected.index].topic].rejected += 1
-    if not (ended == 1).all():
-        first = messages[int(np.flatnonzero(ended != 1)[0])]
+def check(messages: Sequence[Message], results: Results) -> None:
+    """StreamError where a message of a batch has no outcome, or more than one: our fault, and reason to stop."""
+    ended = Counter(results.scored)
+    ended.update(rejected.index for rejected in results.rejected)
+    wrong = [at for at in range(len(messages)) if ended[at] != 1]
+    if wrong or ended.total() != len(messages):
+        first = messages[wrong[0]] if wrong else messages[0]
         raise StreamError(
-            f"the ledger does not balance: {int((ended != 1).sum())} of {len(messages)} messages did not end exactly "
-            f"once, the first at {first.topic}/{first.partition}/{first.offset}"
+            f"the ledger does not balance: {max(len(wrong), 1)} of {len(messages)} messages did not end exactly once, "
+            f"the first at {first.topic}/{first.partition}/{first.offset}"
         )
-    return counts

@@ -44,7 +44,7 @@ class KafkaSink:
             return
         missing = missing_topics(self._admin, unknown)
         if missing and not self._create:
-            raise StreamError(f"topics to write to are missing and output.create is off: {', '.join(missing)}", 1)
+            raise StreamError(f"topics to write to are missing and output.create is off: {', '.join(missing)}", 2)
         make_topics(self._admin, missing, self._partitions, self._replication)
         self._rooms |= rooms_of(self._admin, unknown)
 

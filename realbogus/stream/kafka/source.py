@@ -96,7 +96,7 @@ class KafkaSource:
 
     def lag(self) -> dict[Partition, int]:
         """Messages between the last one taken and the end, of partitions read from; costs no call to a broker."""
-        return {partition: self._behind(partition, offset) for partition, offset in self._next.items()}
+        return {partition: self._behind(partition, offset) for partition, offset in list(self._next.items())}
 
     def close(self) -> None:
         """Leave the group, at once where membership is dynamic."""

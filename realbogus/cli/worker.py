@@ -1,0 +1,225 @@
+"""Consume alerts from Kafka, score and annotate them, hand promising ones to the publisher.
+
+    realbogus config example > worker.toml           a configuration to start from
+    realbogus worker --config worker.toml            work until told to stop
+    realbogus worker --config worker.toml --processes 4
+    realbogus worker --config worker.toml --from 2026-11-20T02:00:00Z --until 2026-11-21 --until-idle 30
+
+Every alert read becomes one annotation or one dead letter, and every promising one an event in the outbox, from which
+`realbogus publish` takes it. Offsets are committed once all of that is safely written: a crash repeats alerts, with the
+same ids and bytes, and never loses any.
+
+--from moves the group to the first alerts at or after a time, before anybody reads; --until ends each partition
+before the first alert at or after a time. Times are UTC unless they say otherwise and are those of the Kafka records.
+
+SIGTERM and Ctrl-C finish the batch and leave; a second one leaves at once. The counts are printed as one JSON object at
+the end. Exit codes: 0 done, 1 the work failed, 2 the configuration has problems, 3 the stream cannot go on, 75 left
+without finishing the batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from realbogus import config
+from realbogus.config import Settings
+from realbogus.errors import ConfigError
+from realbogus.stream import assembly
+from realbogus.stream.kafka import property_problems
+from realbogus.stream.protocols import SystemClock
+from realbogus.stream.running import run_until_told
+from realbogus.stream.supervisor import Supervisor, orphaned
+from realbogus.stream.worker import Worker
+from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
+
+log = logging.getLogger(__name__)
+
+REPORT_S = 1.0  # s between two reports of a member to its supervisor
+ADDED_UP = ("consumed", "scored", "rejected", "forwarded", "events")
+Report = Mapping[str, Any]
+Show = Callable[[Sequence[Report]], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `realbogus worker`."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration, such as worker.toml")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="begin at this time, for the whole group")
+    parser.add_argument("--until", metavar="TIME", help="end at this time")
+    parser.add_argument("--until-idle", type=float, metavar="SECONDS", help="leave when nothing came for so long")
+    parser.add_argument("--processes", type=int, metavar="N", help="members of the group on this machine")
+    parser.add_argument("--slot", type=int, help=argparse.SUPPRESS)  # which of several processes this is
+
+
+def run(options: argparse.Namespace) -> int:
+    """Work, show how far, tell the counts at the end."""
+    settings = config.load(options.config, os.environ, _explicit(options))
+    slot = options.slot
+    log_to_stderr(settings.log.level, settings.log.format, "worker" if slot is None else f"worker-{slot}")
+    problems = property_problems(settings.kafka) if slot is None else []
+    start, until = _time(options.start, "--from", problems), _time(options.until, "--until", problems)
+    settings.need_input()
+    if problems:
+        raise ConfigError(problems)
+    if start is not None and slot is None:
+        assembly.begin_at(settings, start, SystemClock())
+    began = time.monotonic()
+    if slot is None and settings.worker.processes > 1:
+        code, reports = _supervise(settings, options)
+    else:
+        code, reports = 0, [_work(settings, options, start, until)]
+    if slot is None:
+        _tell(_together(reports), time.monotonic() - began)
+    return code
+
+
+def _explicit(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    return {} if options.processes is None else {"worker": {"processes": options.processes}}
+
+
+def _time(text: str | None, option: str, problems: list[str]) -> float | None:
+    """Unix time, s, of an ISO date or time; UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        problems.append(f"{option} is {text!r}; expected a time such as 2026-11-20 or 2026-11-20T02:00:00Z")
+        return None
+    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+
+
+def _work(settings: Settings, options: argparse.Namespace, start: float | None, until: float | None) -> Report:
+    """Be one member of the group; what became of the alerts."""
+    slot = options.slot or 0
+    given, supervised = settings.need_input(), options.slot is not None
+    _limit_memory(settings.worker.memory_mb)
+    metrics, health = Metrics(), Health()
+    parent = os.getppid()
+    with ExitStack() as stack:
+        show = stack.enter_context(_reports() if supervised else shown())
+        if settings.http.port:
+            http = serve(metrics, health, settings.http.host, settings.http.port + slot)
+            log.info("metrics at %s/metrics", stack.enter_context(http))
+        scorer = assembly.scorer_for(settings)
+        log.info("ready to score after %.1f s of preparation", assembly.warm_up(scorer))
+        instance = f"{given.instance}-{slot}" if given.instance and supervised else given.instance
+        opened = assembly.open_worker(
+            settings, scorer, metrics=metrics, health=health, instance=instance, from_s=start, until_s=until
+        )
+        worker = stack.enter_context(opened)
+        health.status = lambda: report_of(worker)
+
+        def tick() -> bool:
+            show([report_of(worker)])
+            return supervised and orphaned(parent)
+
+        run_until_told(
+            lambda stop: worker.run(stop, until_idle_s=options.until_idle), leave_s=settings.worker.leave_s, tick=tick
+        )
+        final = report_of(worker)
+        show([final])
+        health.status = dict  # what it would ask is about to be closed
+    return final
+
+
+def _limit_memory(mebibytes: int) -> None:
+    if mebibytes:
+        resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, resource.RLIM_INFINITY))
+
+
+def _supervise(settings: Settings, options: argparse.Namespace) -> tuple[int, list[Report]]:
+    """Run the members of the group as processes; exit code and what each said last."""
+    passed = ["--config", str(options.config)]
+    for name, value in (("--from", options.start), ("--until", options.until), ("--until-idle", options.until_idle)):
+        passed += [name, str(value)] if value is not None else []
+    command = [sys.executable, "-m", "realbogus.cli", "worker", *passed, "--slot"]
+    supervisor = Supervisor(
+        [[*command, str(slot)] for slot in range(settings.worker.processes)], settings.worker.leave_s
+    )
+    with shown() as show:
+        code = supervisor.run(show)
+    return code, supervisor.reports()
+
+
+def report_of(worker: Worker) -> Report:
+    """How far a worker is, as plain values."""
+    total = worker.ledger.total()
+    return {
+        **vars(total),
+        "alerts_per_s": round(worker.rate(), 1),
+        "reasons": dict(worker.ledger.reasons),
+        "topics": {topic: vars(counts) for topic, counts in list(worker.ledger.topics.items())},
+        "lag": sum(worker.source.lag().values()),
+        "waiting_for": worker.source.waiting_for(),
+    }
+
+
+def _together(reports: Sequence[Report]) -> dict[str, Any]:
+    """The reports of several processes as one."""
+    reasons: Counter[str] = Counter()
+    for report in reports:
+        reasons.update(report["reasons"])
+    counts = {name: sum(report[name] for report in reports) for name in ADDED_UP}
+    return {**counts, "alerts_per_s": round(sum(report["alerts_per_s"] for report in reports), 1), "reasons": reasons}
+
+
+@contextmanager
+def _reports() -> Iterator[Show]:
+    """Reports as JSON lines on stdout, now and then, for the supervisor."""
+    said, last = 0.0, ""
+
+    def show(reports: Sequence[Report]) -> None:
+        nonlocal said, last
+        last = json.dumps(reports[0])
+        if time.monotonic() - said >= REPORT_S:
+            said = time.monotonic()
+            print(last, flush=True)
+
+    yield show
+    print(last, flush=True)
+
+
+@contextmanager
+def shown() -> Iterator[Show]:
+    """A line on stderr that tells how far the work is, where somebody is looking."""
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield lambda reports: status.update(_line(reports) if reports else "starting")
+
+
+def _line(reports: Sequence[Report]) -> str:
+    total = _together(reports)
+    waiting = [report["waiting_for"] for report in reports if report["waiting_for"]]
+    if waiting and not total["consumed"]:
+        return f"waiting: {waiting[0]}"
+    return (
+        f"{total['consumed']:,} alerts · {total['scored']:,} scored · {total['rejected']:,} rejected · "
+        f"{total['forwarded']:,} forwarded · {total['alerts_per_s']:,.0f}/s · "
+        f"{sum(report['lag'] for report in reports):,} waiting"
+    )
+
+
+def _tell(total: Mapping[str, Any], seconds: float) -> None:
+    """The counts as JSON to stdout, and for people to stderr."""
+    print(json.dumps({**total, "seconds": round(seconds, 1)}))
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(total["reasons"].items()))
+    Console(stderr=True).print(
+        f"{total['consumed']:,} alerts consumed: {total['scored']:,} scored, {total['rejected']:,} rejected"
+        + (f" ({reasons})" if reasons else "")
+        + f"; {total['forwarded']:,} forwarded, {total['events']:,} events; {total['alerts_per_s']:,.0f} alerts/s",
+        highlight=False,
+    )

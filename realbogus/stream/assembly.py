@@ -1,0 +1,146 @@
+"""From settings to a worker that is ready to start: models verified, code compiled, then the first connection."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from realbogus import features
+from realbogus.config import Settings
+from realbogus.errors import ConfigError, FeatureMismatch, ModelError, PacketError
+from realbogus.model import Model
+from realbogus.packets.schema_registry import registry as ask_registry
+from realbogus.packets.schemas import SchemaStore, read_schema
+from realbogus.registry import Registry
+from realbogus.resources import shipped
+from realbogus.scoring import Scorer
+from realbogus.stream.delivery import AtLeastOnce
+from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group
+from realbogus.stream.nightly import topics_of_the_night
+from realbogus.stream.protocols import Clock, SystemClock
+from realbogus.stream.results import Destinations
+from realbogus.stream.worker import Worker
+from realbogus.surveys import SURVEYS
+from realbogus.telemetry import Health, Metrics
+
+log = logging.getLogger(__name__)
+
+
+def scorer_for(settings: Settings) -> Scorer:
+    """The scorer that a configuration asks for. ConfigError with every model or schema that cannot be had."""
+    given, problems = settings.need_input(), []
+    models = Registry(settings.models.folder or shipped("models"))
+    loaded: dict[str, Model] = {}
+    for survey, spec in settings.models.surveys.items():
+        try:
+            loaded[survey] = _model(models, survey, spec)
+        except (ModelError, FeatureMismatch) as error:
+            problems.append(f"models.surveys.{survey}: {error}")
+    try:
+        if given.bare_schema:
+            read_schema(given.bare_schema)
+    except PacketError as error:
+        problems.append(f"input.bare_schema: {error}")
+    if problems:
+        raise ConfigError(problems)
+    fetch = ask_registry(given.schema_registry_url, limits=settings.limits) if given.schema_registry_url else None
+    return Scorer(
+        models=loaded,
+        policy=settings.policy,
+        limits=settings.limits,
+        store=SchemaStore(fetch),
+        bare_schema=given.bare_schema or None,
+    )
+
+
+def _model(models: Registry, survey: str, spec: str) -> Model:
+    if survey not in SURVEYS:
+        raise ModelError(f"there is no such survey; known are {', '.join(SURVEYS)}")
+    model = models.load(None if spec == "current" else spec)
+    if survey not in model.surveys:
+        raise ModelError(f"{model.id.name}/{model.id.version} was not made for it but for {', '.join(model.surveys)}")
+    return model
+
+
+def warm_up(scorer: Scorer) -> float:
+    """Compile, or load from the cache, all that the first batch would wait for; s it took."""
+    start = time.perf_counter()
+    features.warm_up()
+    for model in scorer.models.values():
+        model.warm_up()
+    return time.perf_counter() - start
+
+
+def begin_at(settings: Settings, from_s: float, clock: Clock) -> None:
+    """Set the group's offsets to a time (Unix, s), before anybody of the group reads."""
+    given = settings.need_input()
+    topics = topics_of_the_night(given.topics, given.pattern, clock.now(), from_s)
+    found = move_group(settings.kafka, given.group_id, topics, from_s)
+    log.info("group %s begins at a time, in %d partitions", given.group_id, len(found))
+
+
+@contextmanager
+def open_worker(
+    settings: Settings,
+    scorer: Scorer,
+    *,
+    metrics: Metrics,
+    health: Health,
+    instance: str = "",
+    from_s: float | None = None,
+    until_s: float | None = None,
+    clock: Clock | None = None,
+) -> Iterator[Worker]:
+    """A worker of these settings, connected; it leaves its group at the end."""
+    given, output, clock = settings.need_input(), settings.output, clock or SystemClock()
+
+    def topics() -> tuple[str, ...]:
+        return topics_of_the_night(given.topics, given.pattern, clock.now(), from_s)
+
+    to = Destinations(
+        annotations=output.topic,
+        dead_letters=output.dead_letters,
+        outbox=settings.publish.outbox,
+        style=settings.voevent,
+        format=output.format,
+        store=scorer.store,
+        limits=settings.limits,
+        bare_schema=given.bare_schema or None,
+    )
+    with ExitStack() as stack:
+        sink = KafkaSink(
+            settings.kafka,
+            compression="zstd" if output.format == "record" else "lz4",  # stamps are compressed already
+            create=output.create,
+            partitions=output.partitions,
+            replication=output.replication,
+            metrics=metrics,
+        )
+        stack.enter_context(closing(sink))
+        sink.prepare(to.topics(given.topics))
+        source = KafkaSource(
+            settings.kafka,
+            group_id=given.group_id,
+            topics=topics,
+            instance=instance,
+            until_s=until_s,
+            metrics=metrics,
+            clock=clock,
+        )
+        stack.enter_context(closing(source))
+        for survey, model in scorer.models.items():
+            metrics.model_in_force(survey, model.id, settings.policy.threshold_for(model.id.threshold))
+        yield Worker(
+            source=source,
+            delivery=AtLeastOnce(source, sink),
+            score=lambda: scorer.outcomes,
+            to=to,
+            room=sink.room,
+            batch_size=given.batch_size,
+            wait_s=given.wait_s,
+            clock=clock,
+            metrics=metrics,
+            health=health,
+        )

@@ -1,0 +1,162 @@
+"""What a batch becomes on the wire: annotations, dead letters, events for the outbox. Pure: values in, records out.
+
+An annotation is keyed by its candid and carries the timestamp of its alert, so that a repeat is byte for byte the
+same record. Its headers:
+
+============ ==========================================================================================
+schema       "realbogus/1.0/annotation", or "realbogus/1.0/packet" for a whole packet with its annotation
+model        "name/version" that judged
+survey       "ztf", "rubin", ...
+source       "topic/partition/offset" of the alert
+source_key   its key, where it had one
+============ ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from realbogus import __version__
+from realbogus.alerts import Outcomes, Rejected, ScoredBatch
+from realbogus.config.sections import Format, topic_for
+from realbogus.errors import PacketError, Reason, VOEventError
+from realbogus.packets import annotation, splice
+from realbogus.packets.limits import Limits
+from realbogus.packets.schemas import SchemaStore
+from realbogus.stream.dead_letters import dead_letter, size_of
+from realbogus.stream.protocols import Headers, Message, Record
+from realbogus.voevent.build import build
+from realbogus.voevent.style import EventStyle
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destinations:
+    """Where results go, and in which form."""
+
+    annotations: str  # topic; "{topic}" stands for the input topic
+    dead_letters: str  # likewise
+    outbox: str = ""  # topic of events; used where there is a style
+    style: EventStyle | None = None  # None = no events are made
+    format: Format = "record"
+    store: SchemaStore = field(default_factory=SchemaStore)  # the scorer's: for packets that name their schema by id
+    limits: Limits = field(default_factory=Limits)
+    bare_schema: str | None = None
+
+    def topics(self, inputs: Sequence[str]) -> list[str]:
+        """Every topic that results of these input topics may go to."""
+        found = [topic_for(template, topic) for topic in inputs for template in (self.annotations, self.dead_letters)]
+        return list(dict.fromkeys([*found, self.outbox] if self.style else found))
+
+
+@dataclass
+class Results:
+    """Records in the order of their messages, and how each message ended: once, in scored or in rejected."""
+
+    records: list[Record] = field(default_factory=list)
+    scored: list[int] = field(default_factory=list)  # positions of the messages among those given
+    forwarded: list[int] = field(default_factory=list)  # likewise; some of scored
+    rejected: list[Rejected] = field(default_factory=list)  # by rising index
+    events: int = 0
+    events_refused: int = 0  # forwarded alerts of which no valid event could be made
+
+
+def results_of(
+    messages: Sequence[Message], outcomes: Outcomes, to: Destinations, room: Callable[[str], int]
+) -> Results:
+    """The results of a batch. room gives the largest record that a topic takes, in bytes.
+
+    An alert whose annotated form fits no record of the output topic, or whose packet cannot be extended, is rejected.
+    """
+    results = Results(rejected=list(outcomes.rejected))
+    placed: list[tuple[int, Record]] = []
+    for scored in outcomes:
+        _annotate(messages, scored, to, room, results, placed)
+    results.rejected.sort(key=lambda one: one.index)
+    for rejected in results.rejected:
+        message = messages[rejected.index]
+        topic = topic_for(to.dead_letters, message.topic)
+        placed.append((rejected.index, dead_letter(message, rejected, topic, room(topic))))
+    placed.sort(key=lambda pair: pair[0])  # stable: an annotation stays before its event
+    results.records = [record for _, record in placed]
+    return results
+
+
+def _annotate(
+    messages: Sequence[Message],
+    scored: ScoredBatch,
+    to: Destinations,
+    room: Callable[[str], int],
+    results: Results,
+    placed: list[tuple[int, Record]],
+) -> None:
+    alerts = scored.alerts
+    common = _common_headers(scored, to.format)
+    rows = zip(
+        alerts.index.tolist(),
+        alerts.candid.tolist(),
+        scored.forward.tolist(),
+        annotation.encode(scored, __version__),
+        strict=True,
+    )
+    for row, (index, candid, forward, annotated) in enumerate(rows):
+        message = messages[index]
+        try:
+            record = _annotated(message, candid, annotated, common, to, room)
+        except PacketError as problem:
+            named = Rejected(index, problem.reason, str(problem), alerts.survey, candid, alerts.object_id[row])
+            results.rejected.append(named)
+            continue
+        results.scored.append(index)
+        placed.append((index, record))
+        if forward:
+            results.forwarded.append(index)
+            if to.style is not None and (event := _event(scored, row, to.style, message, to.outbox, results)):
+                placed.append((index, event))
+
+
+def _annotated(
+    message: Message, candid: int, annotated: bytes, common: Headers, to: Destinations, room: Callable[[str], int]
+) -> Record:
+    if to.format == "packet":
+        annotated = splice.append(
+            message.value, annotated, store=to.store, limits=to.limits, bare_schema=to.bare_schema
+        )
+    source = f"{message.topic}/{message.partition}/{message.offset}".encode()
+    key = (("source_key", message.key),) if message.key is not None else ()
+    topic = topic_for(to.annotations, message.topic)
+    record = Record(topic, b"%d" % candid, annotated, (*common, ("source", source), *key), message.timestamp_ms)
+    if size_of(record) > room(topic):
+        raise PacketError(
+            f"with its annotation it takes {size_of(record)} bytes, the topic {topic} takes {room(topic)}",
+            Reason.OVERSIZE,
+        )
+    return record
+
+
+def _common_headers(scored: ScoredBatch, form: Format) -> Headers:
+    kind = "annotation" if form == "record" else "packet"
+    model = f"{scored.model.name}/{scored.model.version}"
+    return (
+        ("schema", f"realbogus/{annotation.VERSION}/{kind}".encode()),
+        ("model", model.encode()),
+        ("survey", scored.alerts.survey.encode()),
+    )
+
+
+def _event(
+    scored: ScoredBatch, row: int, style: EventStyle, message: Message, outbox: str, results: Results
+) -> Record | None:
+    """The outbox record of a forwarded alert: finished bytes, keyed by object so that its events stay in order."""
+    try:
+        event = build(scored, row, style)
+    except VOEventError as problem:
+        log.warning("no event for candid %s: %s", int(scored.alerts.candid[row]), problem)
+        results.events_refused += 1
+        return None
+    results.events += 1
+    headers = (("ivorn", event.ivorn.encode()), ("content-type", b"application/xml"), ("role", event.role.encode()))
+    return Record(outbox, event.object_id.encode(), event.xml, headers, message.timestamp_ms)

@@ -1,0 +1,87 @@
+"""Run a loop in a thread of its own, and keep the main thread free for signals.
+
+Python handles a signal between two steps of the main thread; a call into the Kafka client may take long. The first
+SIGTERM or Ctrl-C lets the loop finish its batch, a second one ends the process at once, and so does a batch that takes
+longer than the time given. Nothing is lost by that: what was not committed comes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+log = logging.getLogger(__name__)
+
+FORCED = 75  # exit code of a process that did not wait for its batch
+TICK_S = 0.2
+
+T = TypeVar("T")
+
+
+def run_until_told(
+    work: Callable[[Callable[[], bool]], T], *, leave_s: float, tick: Callable[[], bool] = lambda: False
+) -> T:
+    """What work(stop) returns; stop() says whether to leave. tick is called a few times a second, True asks to stop.
+
+    Whatever work raises is raised here. Ends the process, exit code FORCED, if it does not leave within leave_s.
+    """
+    outcome: list[T] = []
+    fault: list[BaseException] = []
+    asked = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.append(work(asked.is_set))
+        except BaseException as error:
+            fault.append(error)
+
+    thread = threading.Thread(target=run, name="stream", daemon=True)
+    with _signals(asked):
+        thread.start()
+        deadline: float | None = None
+        while thread.is_alive():
+            thread.join(TICK_S)
+            if tick():
+                asked.set()
+            if asked.is_set() and deadline is None:
+                deadline = time.monotonic() + leave_s
+            if deadline is not None and time.monotonic() > deadline and thread.is_alive():
+                log.error("the batch is not finished after %.0f s; leaving without it, it will come again", leave_s)
+                leave_now()
+    if fault:
+        raise fault[0]
+    return outcome[0]
+
+
+def leave_now() -> NoReturn:
+    """End the process without waiting for anything but its last words."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FORCED)
+
+
+@contextmanager
+def _signals(asked: threading.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C set the event; a second one leaves at once."""
+
+    def handle(number: int, _: object) -> None:
+        if asked.is_set():
+            log.error("told to stop twice; leaving at once, the batch will come again")
+            leave_now()
+        log.info("told to stop: finishing the batch")
+        asked.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

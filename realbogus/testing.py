@@ -1,0 +1,155 @@
+"""A broker in memory and a clock set by hand: for stories about streams that wait for nothing and patch nothing.
+
+    broker = MemoryBroker()
+    broker.produce("ztf", packet)
+    worker = Worker(source=broker.source("group", "ztf"), delivery=AtLeastOnce(source, broker.sink()), ...)
+
+The broker keeps what Kafka keeps: topics of partitions of messages, and the committed positions of groups. What a
+sink was given is visible once flushed. A crash is a source that is dropped: the next one begins at what was committed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from realbogus.stream.protocols import NO_TIME, Headers, Message, Partition, Positions, Record
+
+
+@dataclass
+class ManualClock:
+    """A clock that moves when told to."""
+
+    time_s: float = 1_700_000_000.0  # Unix time
+
+    def now(self) -> float:
+        """Unix time, s."""
+        return self.time_s
+
+    def monotonic(self) -> float:
+        """Seconds; the same hand moves both."""
+        return self.time_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time_s += seconds
+
+
+@dataclass
+class MemoryBroker:
+    """Topics, and the committed positions of groups."""
+
+    partitions: int = 1  # of every topic
+    room_bytes: int = 1 << 20  # largest record
+    clock: ManualClock = field(default_factory=ManualClock)
+    topics: dict[str, list[list[Message]]] = field(default_factory=dict)
+    committed: dict[tuple[str, Partition], int] = field(default_factory=dict)
+
+    def produce(
+        self, topic: str, value: bytes, key: bytes | None = None, headers: Headers = (), timestamp_ms: int = NO_TIME
+    ) -> Message:
+        """Append a message to the partition of its key."""
+        logs = self.topics.setdefault(topic, [[] for _ in range(self.partitions)])
+        number = zlib.crc32(key) % self.partitions if key else sum(map(len, logs)) % self.partitions
+        stamp = timestamp_ms if timestamp_ms >= 0 else round(self.clock.now() * 1000)
+        message = Message(topic, number, len(logs[number]), stamp, key, value, headers)
+        logs[number].append(message)
+        return message
+
+    def messages(self, topic: str) -> list[Message]:
+        """All messages of a topic, partition by partition."""
+        return [message for log in self.topics.get(topic, ()) for message in log]
+
+    def source(self, group: str, *topics: str) -> MemorySource:
+        """A reader in a group, the only one; it begins at the committed positions."""
+        return MemorySource(self, group, topics)
+
+    def sink(self) -> MemorySink:
+        """A writer."""
+        return MemorySink(self)
+
+
+@dataclass
+class MemorySource:
+    """The messages of some topics, in turns over their partitions; see `stream.protocols.Source`."""
+
+    broker: MemoryBroker
+    group: str
+    topics: Sequence[str]
+    before_commit: Callable[[], None] = lambda: None  # raise here to crash between writing and committing
+    owns_partitions: bool = True  # False = the group has moved on: commits are refused
+    ends: bool = False  # whether it counts as finished once everything was taken
+    _taken: dict[Partition, int] = field(default_factory=dict)
+
+    def take(self, count: int, wait_s: float) -> list[Message]:
+        """Up to this many messages. Where none is left the clock moves on by wait_s, and nobody sleeps."""
+        found: list[Message] = []
+        for partition, log in self._logs():
+            start = self._position(partition)
+            some = log[start : start + count - len(found)]
+            self._taken[partition] = start + len(some)
+            found += some
+        if not found:
+            self.broker.clock.advance(wait_s)
+        return found
+
+    def commit(self, positions: Positions) -> bool:
+        """Note positions in the broker."""
+        self.before_commit()
+        if self.owns_partitions:
+            self.broker.committed |= {(self.group, partition): at for partition, at in positions.items()}
+        return self.owns_partitions
+
+    def is_finished(self) -> bool:
+        """Whether everything was taken, for a source that ends."""
+        return self.ends and not any(self.lag().values())
+
+    def waiting_for(self) -> str:
+        """Nothing, ever."""
+        return ""
+
+    def lag(self) -> dict[Partition, int]:
+        """Messages not yet taken."""
+        return {partition: len(log) - self._position(partition) for partition, log in self._logs()}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _logs(self) -> list[tuple[Partition, list[Message]]]:
+        topics = self.broker.topics
+        return [((topic, at), log) for topic in self.topics for at, log in enumerate(topics.get(topic, ()))]
+
+    def _position(self, partition: Partition) -> int:
+        return self._taken.get(partition, self.broker.committed.get((self.group, partition), 0))
+
+
+@dataclass
+class MemorySink:
+    """Writes to a MemoryBroker; see `stream.protocols.Sink`."""
+
+    broker: MemoryBroker
+    before_flush: Callable[[], None] = lambda: None  # raise here to fail a delivery
+    waiting: list[Record] = field(default_factory=list)
+
+    def prepare(self, topics: Sequence[str]) -> None:
+        """Topics make themselves."""
+
+    def room(self, topic: str) -> int:
+        """The broker's limit."""
+        return self.broker.room_bytes
+
+    def send(self, record: Record) -> None:
+        """Queue a record."""
+        self.waiting.append(record)
+
+    def flush(self) -> None:
+        """Make everything queued visible."""
+        self.before_flush()
+        for record in self.waiting:
+            self.broker.produce(record.topic, record.value, record.key, record.headers, record.timestamp_ms)
+        self.waiting.clear()
+
+    def close(self) -> None:
+        """Forget what was not flushed."""
+        self.waiting.clear()
