@@ -81,6 +81,7 @@ def damage_science(
         if rng.random() < chance:
             draw(rng, light, bits, how.psf.fwhm_px, math.sqrt(how.sky_dn / how.gain))
     light *= _flat(rng, bits, recipe)
+    light *= 1.0 + recipe.pixel_flat * rng.standard_normal(light.shape, np.float32)
     image = add_noise(rng, light, how.gain, how.read_noise)
     for _ in range(int(rng.poisson(recipe.cosmic_rays))):
         cosmic_ray(rng, image, bits)
@@ -122,13 +123,28 @@ def cosmic_ray(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16],
     y, x = rng.uniform(0, image.shape[0] - 1), rng.uniform(0, image.shape[1] - 1)
     steps = max(int(4 * length), 1)
     along = np.linspace(0.0, length, steps)
-    columns = np.round(x + along * math.cos(angle)).astype(int)
-    rows = np.round(y + along * math.sin(angle)).astype(int)
-    inside = (columns >= 0) & (rows >= 0) & (columns < image.shape[1]) & (rows < image.shape[0])
     share = rng.gamma(4.0, 0.25, steps)
     share *= total / share.sum()
-    np.add.at(image, (rows[inside], columns[inside]), share[inside])
-    bits[rows[inside], columns[inside]] |= np.uint16(Defect.COSMIC_RAY)
+    diffusion = rng.uniform(0.3, 0.6)  # pixels by which the charge spreads in the silicon
+    track = np.stack([x + along * math.cos(angle), y + along * math.sin(angle), share], axis=1)
+    _deposit(image, bits, track, diffusion, np.uint16(Defect.COSMIC_RAY))
+
+
+@njit(cache=True)
+def _deposit(image: Image, bits: NDArray[np.uint16], track: Floats, sigma: float, mark: int) -> None:
+    """Add charges, each spread over the pixels around it by a Gaussian."""
+    rows, columns = image.shape
+    scale = 1.0 / (sigma * math.sqrt(2.0))
+    for k in range(track.shape[0]):
+        x, y, charge = track[k, 0], track[k, 1], track[k, 2]
+        for j in range(max(int(y) - 2, 0), min(int(y) + 4, rows)):
+            high = 0.5 * (math.erf((j + 0.5 - y) * scale) - math.erf((j - 0.5 - y) * scale))
+            for i in range(max(int(x) - 2, 0), min(int(x) + 4, columns)):
+                wide = 0.5 * (math.erf((i + 0.5 - x) * scale) - math.erf((i - 0.5 - x) * scale))
+                added = charge * high * wide
+                image[j, i] += added
+                if added > 1.0:
+                    bits[j, i] |= mark
 
 
 def _spikes(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], stars: Floats) -> None:
@@ -173,7 +189,7 @@ def _ghost(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], sta
     y, x = np.ogrid[:rows, :columns]
     r = np.hypot(x - x0, y - y0)
     inside = (r < outer) & (r > inner)
-    light += level / (1.0 + np.exp(2.0 * (r - outer))) / (1.0 + np.exp(2.0 * (inner - r)))
+    light += 0.25 * level * (1.0 - np.tanh(r - outer)) * (1.0 - np.tanh(inner - r))
     bits[inside] |= np.uint16(Defect.GHOST)
 
 
@@ -215,8 +231,8 @@ def _line(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
 def _flat(rng: np.random.Generator, bits: NDArray[np.uint16], recipe: Recipe) -> Image:
     """The error of the flat field: slow waves always, and now and then a dust ring that the flat did not take out."""
     rows, columns = bits.shape
-    waves = scipy.ndimage.zoom(rng.normal(0.0, recipe.flat_error, (6, 6)), (rows / 6, columns / 6), order=3)
-    flat = 1.0 + waves[:rows, :columns]
+    y, x = (np.cos(np.pi * np.arange(6)[:, None] * (np.arange(n) + 0.5) / n) for n in (rows, columns))
+    flat = 1.0 + y.T @ rng.normal(0.0, 0.4 * recipe.flat_error, (6, 6)) @ x
     if rng.random() < recipe.bad_flat:
         for _ in range(int(rng.integers(1, 6))):
             _dust_ring(rng, flat, bits)

@@ -77,7 +77,8 @@ def matched_filter(
 def convolve(image: Image, kernel: Image) -> Image:
     """Convolution with a small odd kernel, same shape, zeros outside."""
     size = [scipy.fft.next_fast_len(n + k - 1, real=True) for n, k in zip(image.shape, kernel.shape, strict=True)]
-    product = scipy.fft.irfft2(scipy.fft.rfft2(image, size) * scipy.fft.rfft2(kernel, size), size)
+    spectrum = scipy.fft.rfft2(image.astype(np.float32), size) * scipy.fft.rfft2(kernel.astype(np.float32), size)
+    product = scipy.fft.irfft2(spectrum, size).astype(np.float64)
     r, s = kernel.shape[0] // 2, kernel.shape[1] // 2
     return np.asarray(product[r : r + image.shape[0], s : s + image.shape[1]])
 

@@ -50,6 +50,7 @@ class Conditions:
     read_noise: float
     mapping: Mapping  # where the sky truly falls
     solution: Mapping  # where the pipeline believes it falls
+    colour_error: float = 0.0  # mag by which stars one sigma redder than most are too faint
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: i
         error[:, 0] += size * np.array([np.cos(angle), np.sin(angle)])
     gradient = tuple(float(g) for g in rng.normal(0.0, 0.01, 2))
     return Conditions(
-        jd, band, 30.0, draw_psf(rng, seeing), sky, (gradient[0], gradient[1]), zero_point,
+        jd, band, 30.0, draw_psf(rng, seeing, recipe.turbulence), sky, (gradient[0], gradient[1]), zero_point,
         recipe.gain, recipe.read_noise, Mapping(true), Mapping(true + error),
+        float(rng.normal(0.0, recipe.colour_error)),
     )  # fmt: skip
 
 
@@ -103,7 +105,8 @@ def expose(rng: np.random.Generator, scene: Scene, recipe: Recipe, how: Conditio
     """Take one science exposure: sky, sources and photon noise, then everything that spoils a frame."""
     side = scene.side
     image = np.zeros((side, side))
-    _paint_scene(image, scene, how, stretch=0.0)
+    flicker = recipe.flux_error * rng.standard_normal(scene.stars.x.size)
+    _paint_scene(image, scene, how, stretch=0.0, flicker=flicker)
     y, x = np.linspace(-1, 1, side)[:, None], np.linspace(-1, 1, side)[None, :]
     truth = image + how.sky_dn * (1.0 + how.gradient[0] * x + how.gradient[1] * y)
     noisy, damage = damage_science(rng, truth.copy(), scene, recipe, how, detector)
@@ -122,9 +125,9 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     image = np.zeros(shape)
     _paint_scene(image, scene, how, stretch=1.0, epochs=epochs)
     sky = float(recipe.sky_dn * np.exp(rng.normal(-0.2, 0.2)))
-    noise = np.zeros(shape)
+    noise = np.zeros(shape, np.float32)
     for _ in range(count):  # the photon noise of sources is that of the mean frame: sources are alike in all of them
-        noise += _bilinear(rng.standard_normal(shape), rng.uniform(0, 1), rng.uniform(0, 1))
+        noise += _bilinear(rng.standard_normal(shape, np.float32), *rng.uniform(0, 1, 2).astype(np.float32))
     variance = (image + sky) / how.gain + (how.read_noise / how.gain) ** 2
     image += sky + noise / count * np.sqrt(variance)
     stars = bright_stars(scene, how) + np.array([PAD, PAD, 0.0])
@@ -137,18 +140,19 @@ def register(reference: Reference, solution: Mapping, side: int, image: Image | 
     """The reference (or a map on its grid) resampled to the science grid by Lanczos-3; NaN where it does not reach."""
     source = reference.image if image is None else image
     u = np.linspace(-1.0, 1.0, side)
-    return np.asarray(_remap(np.ascontiguousarray(source, np.float64), solution.terms, u, float(PAD)))
+    return np.asarray(_remap(np.ascontiguousarray(source, np.float64), solution.terms, u, float(PAD), LANCZOS))
 
 
 def _paint_scene(
-    image: Image, scene: Scene, how: Conditions, *, stretch: float, epochs: NDArray[np.float64] | None = None
-) -> None:
+    image: Image, scene: Scene, how: Conditions, *, stretch: float, epochs: NDArray[np.float64] | None = None,
+    flicker: NDArray[np.float64] | float = 0.0,
+) -> None:  # fmt: skip
     """Add all light of the scene. For the reference (epochs given) events have their mean flux and stars not moved."""
     pad = PAD * stretch
     stars, scale = scene.stars, how.zero_point
     moved = 0.0 if epochs is not None else 1.0
     x, y = stars.x + moved * stars.moved_x, stars.y + moved * stars.moved_y
-    flux = 10.0 ** (-0.4 * (stars.mag - scale))
+    flux = 10.0 ** (-0.4 * (stars.mag + how.colour_error * stars.colour + flicker - scale))
     light = [np.stack([x, y, flux], axis=1)]
     for event in scene.events:
         light.append(_event_points(event, how, epochs))
@@ -186,42 +190,41 @@ def _galaxy_light(galaxies: Galaxies, how: Conditions, shape: tuple[int, ...], s
 def convolve_varying(image: Image, kernels: NDArray[np.float64]) -> Image:
     """image convolved with sum_k p_k(u, v) K_k, p the first len(kernels) terms of the surface at the output pixel."""
     size = [scipy.fft.next_fast_len(n + kernels.shape[1] - 1, real=True) for n in image.shape]
-    spectrum = scipy.fft.rfft2(image, size)
+    spectrum = scipy.fft.rfft2(image.astype(np.float32), size)  # single precision errs by 1e-6 of the brightest pixel
     v, u = np.linspace(-1, 1, image.shape[0])[:, None], np.linspace(-1, 1, image.shape[1])[None, :]
     r = kernels.shape[1] // 2
     out = np.zeros_like(image)
     for kernel, term in zip(kernels, polynomial(u, v), strict=False):  # type: ignore[arg-type]
-        blurred = scipy.fft.irfft2(spectrum * scipy.fft.rfft2(kernel, size), size)
+        blurred = scipy.fft.irfft2(spectrum * scipy.fft.rfft2(kernel.astype(np.float32), size), size)
         out += term * blurred[r : r + image.shape[0], r : r + image.shape[1]]
     return out
 
 
-def _bilinear(noise: Image, fx: float, fy: float) -> Image:
-    """White noise after resampling by a fraction of a pixel: its neighbours become correlated."""
-    mixed = (1.0 - fx) * noise + fx * np.roll(noise, 1, axis=1)
-    return np.asarray((1.0 - fy) * mixed + fy * np.roll(mixed, 1, axis=0))
+def _bilinear(noise: NDArray[np.float32], fx: np.float32, fy: np.float32) -> NDArray[np.float32]:
+    """White noise after resampling by a fraction of a pixel: its neighbours become correlated. Changes noise."""
+    noise[:, 1:] += fx * (noise[:, :-1] - noise[:, 1:])
+    noise[1:] += fy * (noise[:-1] - noise[1:])
+    return noise
+
+
+def _lanczos_table(steps: int = 2048) -> NDArray[np.float64]:
+    """The six Lanczos-3 weights for fractions of a pixel in [0, 1], normalised: (steps + 1, 6)."""
+    offset = np.linspace(0.0, 1.0, steps + 1)[:, None] - np.arange(-2, 4)[None, :]
+    weights = np.sinc(offset) * np.sinc(offset / 3.0)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+LANCZOS = _lanczos_table()
 
 
 @njit(cache=True)
-def _lanczos(t: float, weights: NDArray[np.float64]) -> None:
-    """The six Lanczos-3 weights for a fraction t in [0, 1), normalised."""
-    total = 0.0
-    for k in range(6):
-        d = math.pi * (t - (k - 2))
-        w = 1.0 if abs(d) < 1e-9 else 3.0 * math.sin(d) * math.sin(d / 3.0) / (d * d)
-        weights[k] = w
-        total += w
-    for k in range(6):
-        weights[k] /= total
-
-
-@njit(cache=True)
-def _remap(source: Image, terms: NDArray[np.float64], u: NDArray[np.float64], pad: float) -> Image:
+def _remap(
+    source: Image, terms: NDArray[np.float64], u: NDArray[np.float64], pad: float, table: NDArray[np.float64]
+) -> Image:
     """Sample source where each science pixel came from, by one fixed-point step of the inverse mapping."""
     side = u.size
     out = np.empty((side, side))
-    wx, wy = np.empty(6), np.empty(6)
-    half = 0.5 * side
+    half, steps = 0.5 * side, table.shape[0] - 1
     for j in range(side):
         for i in range(side):
             p, q = u[i], u[j]
@@ -236,8 +239,7 @@ def _remap(source: Image, terms: NDArray[np.float64], u: NDArray[np.float64], pa
             if i0 < 2 or j0 < 2 or i0 + 3 >= source.shape[1] or j0 + 3 >= source.shape[0]:
                 out[j, i] = np.nan
                 continue
-            _lanczos(x - i0, wx)
-            _lanczos(y - j0, wy)
+            wx, wy = table[int((x - i0) * steps + 0.5)], table[int((y - j0) * steps + 0.5)]
             total = 0.0
             for n in range(6):
                 row = 0.0

@@ -141,7 +141,10 @@ class Matcher:
     def gaia(self, x: float, y: float) -> dict[str, float]:
         """The nearest Gaia source and the nearest bright one within 90 arcsec, under ZTF's names; -999 = none."""
         out = {}
-        for suffix, tree, rows in (("", self.gaia_tree, self.gaia_rows), ("bright", self.bright_tree, self.bright_rows)):
+        for suffix, tree, rows in (
+            ("", self.gaia_tree, self.gaia_rows),
+            ("bright", self.bright_tree, self.bright_rows),
+        ):
             distance, at = tree.query((x, y)) if tree is not None else (np.inf, 0)
             near = distance * PIXEL_ARCSEC <= GAIA_RADIUS
             out[f"neargaia{suffix}"] = float(distance) * PIXEL_ARCSEC if near else NONE

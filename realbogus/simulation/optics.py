@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Image = NDArray[np.float64]  # (rows, columns)
+BRIGHTER_FATTER = 0.04  # growth of the width of a star near the full well
 Points = NDArray[np.float64]  # (N, 3): x, y, flux
 
 
@@ -26,10 +27,11 @@ class PSF:
     e2: float  # along the diagonal
     slopes: tuple[float, ...] = (0.0,) * 6  # d ln fwhm, d e1, d e2 along u, then along v, over half the frame
     bowl: float = 0.0  # growth of ln fwhm from centre to edge: focus
+    ripples: tuple[float, ...] = (0.0,) * 24  # four waves of the air's turbulence: kx, ky, phase, d ln fwhm, d e1, d e2
 
     def parameters(self) -> NDArray[np.float64]:
         """Everything as one vector, the form that the compiled painters take."""
-        return np.array([self.fwhm_px, self.beta, self.e1, self.e2, *self.slopes, self.bowl])
+        return np.array([self.fwhm_px, self.beta, self.e1, self.e2, *self.slopes, self.bowl, *self.ripples])
 
     def image(self, radius: int, u: float = 0.0, v: float = 0.0) -> Image:
         """The profile at field position u, v in [-1, 1], centred in a (2 radius + 1) square, sum 1."""
@@ -39,12 +41,24 @@ class PSF:
         return stamp / stamp.sum()
 
 
-def draw_psf(rng: np.random.Generator, fwhm_px: float) -> PSF:
-    """A plausible PSF of this width: Moffat beta 2.7-4.5, ellipticity to 0.15, slow change over the frame."""
+def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0) -> PSF:
+    """A plausible PSF of this width: Moffat beta 2.7-4.5, ellipticity to 0.15, slow change over the frame.
+
+    turbulence is the rms of ln fwhm (and twice that of the ellipticity) in waves too short for a kernel to follow.
+    """
     size, angle = min(abs(rng.normal(0.0, 0.05)), 0.15), rng.uniform(0.0, 2 * np.pi)
     slopes = tuple(float(s) for s in rng.normal(0.0, [0.02, 0.012, 0.012, 0.02, 0.012, 0.012]))
     beta, bowl = float(rng.uniform(2.7, 4.5)), float(abs(rng.normal(0.0, 0.02)))
-    return PSF(float(fwhm_px), beta, float(size * np.cos(angle)), float(size * np.sin(angle)), slopes, bowl)
+    waves = np.concatenate(
+        [
+            rng.normal(0.0, 7.0, (4, 2)),
+            rng.uniform(0.0, 2 * np.pi, (4, 1)),
+            turbulence * rng.normal(0.0, [0.7, 0.35, 0.35], (4, 3)),
+        ],
+        axis=1,
+    )
+    ripples = tuple(waves.ravel().tolist())
+    return PSF(float(fwhm_px), beta, float(size * np.cos(angle)), float(size * np.sin(angle)), slopes, bowl, ripples)
 
 
 def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:
@@ -69,8 +83,14 @@ def polynomial(u: float, v: float) -> tuple[float, float, float, float, float, f
 @njit(cache=True)
 def _shape_at(p: NDArray[np.float64], u: float, v: float) -> tuple[float, float, float, float]:
     """Moffat radius a and the quadratic form of the ellipse at a field position."""
-    fwhm = p[0] * math.exp(p[4] * u + p[7] * v + p[10] * (u * u + v * v))
+    growth = p[4] * u + p[7] * v + p[10] * (u * u + v * v)
     e1, e2 = p[2] + p[5] * u + p[8] * v, p[3] + p[6] * u + p[9] * v
+    for k in range(11, 35, 6):
+        wave = math.cos(p[k] * u + p[k + 1] * v + p[k + 2])
+        growth += p[k + 3] * wave
+        e1 += p[k + 4] * wave
+        e2 += p[k + 5] * wave
+    fwhm = p[0] * math.exp(growth)
     e = min(math.hypot(e1, e2), 0.4)
     angle = 0.5 * math.atan2(e2, e1)
     stretch = (1.0 + e) / (1.0 - e)  # axis ratio a/b; area kept
@@ -112,5 +132,6 @@ def _paint_points(image: Image, points: Points, p: NDArray[np.float64], faintest
             continue
         a, q11, q12, q22 = _shape_at(p, 2.0 * x / columns - 1.0, 2.0 * y / rows - 1.0)
         peak = abs(flux) * (beta - 1.0) / (math.pi * a * a)
+        a *= 1.0 + BRIGHTER_FATTER * min(peak / 5e4, 1.0)
         reach = a * math.sqrt(max((peak / faintest) ** (1.0 / beta) - 1.0, 0.0))
         _add(image, x, y, flux, beta, a, q11, q12, q22, min(max(1.1 * reach, 4.0), 160.0))

@@ -34,6 +34,7 @@ PUBLISHER = "realbogus simulation"
 HALF = 31  # pixels: stamps are 63 x 63 around the candidate
 GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
 MAG = 2.5 / np.log(10.0)
+SCATTER = 1.25  # real packets: scorr times sigmapsf is 1.3 times 1.0857 where the PSF fits well
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,13 @@ def cut(frame: NDArray[np.float32], x: float, y: float, corner: tuple[int, int])
 
 
 def candidate_record(
-    sheet: Sheet, found: Candidates, row: int, serial: int, verdict: Verdict, matcher: Matcher, jitter: np.random.Generator
+    sheet: Sheet,
+    found: Candidates,
+    row: int,
+    serial: int,
+    verdict: Verdict,
+    matcher: Matcher,
+    jitter: np.random.Generator,
 ) -> dict[str, Any]:
     """The candidate part of the record, without history counts."""
     one = dict(zip(_NAMES, found.table[row].tolist(), strict=True))
@@ -99,7 +106,8 @@ def build(sheet: Sheet, record: Mapping[str, Any], name: str, history: list[Any]
              f"{stem}_pid{record['pid']}_targ_{'scimref' if positive else 'refmsci'}")  # fmt: skip
     images = (science, template, difference if positive else -difference)
     science_cutout, template_cutout, difference_cutout = (
-        {"fileName": f"{file}.fits.gz", "stampData": gzip_fits(image)} for file, image in zip(files, images, strict=True)
+        {"fileName": f"{file}.fits.gz", "stampData": gzip_fits(image)}
+        for file, image in zip(files, images, strict=True)
     )
     message = {
         "schemavsn": "4.02",
@@ -160,7 +168,7 @@ def _photometry(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
 
 def sigma_psf(flux: float, error: float, chi2: float) -> float:
     """Error of the PSF magnitude, with the scatter of a bad fit in it."""
-    return float(MAG * error / flux * max(1.0, chi2) ** 0.5)
+    return float(SCATTER * MAG * error / flux * max(1.0, chi2) ** 0.5)
 
 
 def _shape(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
@@ -205,7 +213,11 @@ def _solar_system(verdict: Verdict, jitter: np.random.Generator) -> dict[str, An
     if change is None or change.event.kind != ASTEROID or not change.event.number:
         return {"ssdistnr": NONE, "ssmagnr": NONE, "ssnamenr": "null"}
     off = abs(float(jitter.normal(0.0, 0.6)))
-    return {"ssdistnr": off, "ssmagnr": change.event.mag + float(jitter.normal(0, 0.25)), "ssnamenr": str(change.event.number)}
+    return {
+        "ssdistnr": off,
+        "ssmagnr": change.event.mag + float(jitter.normal(0, 0.25)),
+        "ssnamenr": str(change.event.number),
+    }
 
 
 def _to_reference(x: float, y: float, sheet: Sheet) -> tuple[float, float]:

@@ -123,7 +123,7 @@ def observe(
         return None
     found = _search(subtraction, variance, how, recipe, pointing)
     around = _surroundings(scene, how, reference, frame, template_bits, masked, subtraction)
-    plain = float(np.nanmedian(variance))
+    plain = float(np.nanmedian(variance[::4, ::4]))
     return Observed(frame, template, subtraction, found, judge(found, around), plain)
 
 
@@ -161,9 +161,9 @@ def _search(
 ) -> Candidates:
     """Detect on the difference, away from sides that are no chip edge, and apply the survey's cuts."""
     psf = how.psf.image(10)
-    filtered = convolve(np.nan_to_num(subtraction.matched - np.nanmedian(subtraction.matched)), psf)
+    filtered = convolve(np.nan_to_num(subtraction.matched - np.nanmedian(subtraction.matched[::4, ::4])), psf)
     down, right = np.gradient(filtered)
-    astrometric = (0.09**2) * (down**2 + right**2)
+    astrometric = recipe.astrometric_px**2 * (down**2 + right**2)
     found = detect(subtraction.difference, variance, psf, threshold=recipe.threshold, astrometric=astrometric)
     keep = _inside(found, pointing, recipe.side)
     if recipe.vetted:
@@ -214,7 +214,7 @@ def _on_science_grid(damage: Damage, how: Conditions, side: int) -> tuple[NDArra
 
 def _variance(science: NDArray[np.float64], how: Conditions, reference: Reference) -> NDArray[np.float64]:
     """What the pipeline believes the variance of a difference pixel to be, from the frame itself; DN squared."""
-    sky = float(np.nanmedian(science))
+    sky = float(np.nanmedian(science[::4, ::4]))
     scale = 10.0 ** (0.4 * (how.zero_point - reference.zero_point))
     light = np.maximum(np.nan_to_num(science, nan=sky), 0.8 * sky)
     return light / how.gain + (how.read_noise / how.gain) ** 2 + (scale * reference.noise) ** 2
@@ -308,14 +308,12 @@ def _truth(
     )  # fmt: skip
 
 
-def _sheet(
-    rng: np.random.Generator, pointing: Pointing, recipe: Recipe, reference: Reference, seen: Observed
-) -> Sheet:
+def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, reference: Reference, seen: Observed) -> Sheet:
     """What the packets of an exposure share: stamps to cut from and the columns of the image."""
     how, difference = seen.frame.conditions, seen.subtraction.difference
     gone = ~np.isfinite(difference)
     science = np.where(gone, np.nan, seen.frame.image)
-    template = np.where(gone, np.nan, seen.template + float(np.nanmedian(science) - np.nanmedian(seen.template)))
+    template = np.where(gone, np.nan, seen.template + float(np.nanmedian(science[::4, ::4] - seen.template[::4, ::4])))
     solution = how.solution.terms
     return Sheet(
         stamps=(as_float32(science), as_float32(template), as_float32(difference)),

@@ -6,7 +6,9 @@ docs/simulation.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 PIXEL_ARCSEC = 1.01  # ZTF
 CHIP_SHAPE = (3080, 3072)  # rows, columns of a ZTF quadrant
@@ -34,6 +36,7 @@ class Recipe:
     # how it is observed
     seeing_px: float = 2.15  # median FWHM
     seeing_spread: float = 0.20  # sigma of its logarithm from night to night
+    turbulence: float = 0.02  # rms of ln fwhm over the frame in waves that no kernel follows
     reference_seeing_px: float = 2.0
     reference_frames: int = 16
     sky_dn: float = 150.0  # median
@@ -43,16 +46,20 @@ class Recipe:
     saturation_dn: float = 42_000.0
     registration_px: float = 0.06  # rms per axis, whole frame
     distortion_px: float = 0.04  # rms of the part that varies over the frame
+    astrometric_px: float = 0.06  # registration error that the pipeline allows for when it detects
     bad_registration: float = 0.06  # share of exposures with a failure of 0.3-1 px
 
     # what goes wrong
-    cosmic_rays: float = 14.0
+    cosmic_rays: float = 30.0
     hot_pixels: float = 6.0
     bad_columns: float = 1.0  # per frame, new since the template
     trails: float = 0.08
     glints: float = 0.05
     ghosts: float = 0.3
-    flat_error: float = 0.006
+    flat_error: float = 0.006  # of the slow waves of the flat field
+    pixel_flat: float = 0.006  # of single pixels
+    colour_error: float = 0.02  # mag: error of the colour term between exposure and reference
+    flux_error: float = 0.012  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
     bad_flat: float = 0.05  # share of exposures with a flat that is wrong by a few per cent
     template_defects: float = 8.0  # per template: cosmic rays and hot pixels that survived the coadd
 
@@ -60,3 +67,26 @@ class Recipe:
     threshold: float = 5.0  # sigma in the detection image
     vetted: bool = True  # apply the survey's first, loose cuts as its alert stream does
     max_residuals: int = 400  # alerts a frame and exposure may give at most, as a breaker
+
+
+def palomar(**changes: Any) -> Recipe:
+    """The standard recipe: like the Zwicky Transient Facility's public survey."""
+    return Recipe(**changes)
+
+
+def windy(**changes: Any) -> Recipe:
+    """Another telescope: worse and more changeable seeing, poorer tracking, other optics and noise.
+
+    Independent enough of the standard recipe to test what a model trained on that one is worth elsewhere.
+    """
+    other: dict[str, Any] = {
+        "name": "windy", "star_slope": 0.24, "stars": 3600.0, "galaxies": 800.0, "seeing_px": 2.6, "seeing_spread": 0.28,
+        "turbulence": 0.035, "reference_seeing_px": 2.3, "reference_frames": 20, "sky_dn": 240.0, "gain": 3.5,
+        "read_noise": 14.0, "zero_point": 25.8, "registration_px": 0.10, "distortion_px": 0.07, "bad_registration": 0.1,
+        "cosmic_rays": 18.0, "hot_pixels": 12.0, "bad_columns": 2.0, "trails": 0.15, "ghosts": 0.5, "flat_error": 0.01,
+        "pixel_flat": 0.009, "colour_error": 0.03, "flux_error": 0.016, "saturation_dn": 55_000.0,
+    }  # fmt: skip
+    return Recipe(**(other | changes))
+
+
+RECIPES: Mapping[str, Callable[..., Recipe]] = {"palomar": palomar, "windy": windy}

@@ -29,6 +29,7 @@ class Stars:
     mag: Floats
     moved_x: Floats
     moved_y: Floats
+    colour: Floats  # sigmas redder than most
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _draw_stars(rng: np.random.Generator, recipe: Recipe, crowding: float) -> St
     chosen = rng.permutation(chosen)[: int(rng.poisson(recipe.fast_stars))]
     size, angle = np.exp(rng.normal(-0.3, 0.6, chosen.size)), rng.uniform(0, 2 * np.pi, chosen.size)
     moved[:, chosen] = np.clip(size, 0.2, 2.5) * np.array([np.cos(angle), np.sin(angle)])
-    return Stars(x, y, mag, moved[0], moved[1])
+    return Stars(x, y, mag, moved[0], moved[1], rng.normal(0.0, 1.0, count))
 
 
 def _draw_galaxies(rng: np.random.Generator, recipe: Recipe) -> Galaxies:

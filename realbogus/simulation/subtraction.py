@@ -24,9 +24,15 @@ FEWEST_STAMPS = 6
 
 @dataclass(frozen=True)
 class Basis:
-    """K kernels (K, side, side): Gaussians times polynomials; the first has sum 1, the others sum 0."""
+    """K kernels (K, side, side): Gaussians times polynomials; the first has sum 1, the others sum 0.
+
+    Each is rows[k] (outer) columns[k] less share[k] times the first, which makes convolutions of stamps cheap.
+    """
 
     kernels: Floats
+    rows: Floats  # (K, side)
+    columns: Floats  # (K, side)
+    share: Floats  # (K,)
 
 
 @dataclass(frozen=True)
@@ -50,22 +56,20 @@ class Subtraction:
 def gaussian_basis(sigmas: tuple[float, ...] = (0.6, 1.2, 2.4), degrees: tuple[int, ...] = (4, 3, 2)) -> Basis:
     """The usual basis; sigmas in pixels. All but the first are made to have sum 0, so the first carries the flux."""
     t = np.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1, dtype=float)
-    kernels: list[Floats] = []
+    rows, columns = [], []
     for sigma, degree in zip(sigmas, degrees, strict=True):
         gauss = np.exp(-0.5 * (t / sigma) ** 2)
-        for i in range(degree + 1):
-            for j in range(degree + 1 - i):
-                kernel = np.outer(gauss * (t / sigma) ** j, gauss * (t / sigma) ** i)
-                kernels.append(_conditioned(kernel, kernels))
-    return Basis(np.stack(kernels))
-
-
-def _conditioned(kernel: Floats, before: list[Floats]) -> Floats:
-    """The first kernel with sum 1; a later one of unit norm with its sum taken out by the first."""
-    if not before:
-        return kernel / kernel.sum()
-    kernel = kernel / np.sqrt((kernel**2).sum())
-    return np.asarray(kernel - kernel.sum() * before[0])
+        profiles = [gauss * (t / sigma) ** power for power in range(degree + 1)]
+        profiles = [profile / np.sqrt((profile**2).sum()) for profile in profiles]
+        pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+        rows += [profiles[j] for _, j in pairs]
+        columns += [profiles[i] for i, _ in pairs]
+    rows[0], columns[0] = rows[0] / rows[0].sum(), columns[0] / columns[0].sum()
+    high, wide = np.stack(rows), np.stack(columns)
+    share = high.sum(axis=1) * wide.sum(axis=1)
+    share[0] = 0.0
+    plain = high[:, :, None] * wide[:, None, :]
+    return Basis(plain - share[:, None, None] * plain[0], high, wide, share)
 
 
 def alard_lupton(
@@ -101,10 +105,15 @@ def _fit(
     model, data, weight, where = stamps  # (N, M, K + 1), (N, M), (N, M), (N, P_max)
     surface = where[:, :terms]
     keep = np.ones(len(data), bool)
+    weighted = model * weight[:, :, None]
+    normal = np.matmul(weighted.transpose(0, 2, 1), model)  # (N, K+1, K+1)
+    right = np.matmul(weighted.transpose(0, 2, 1), data[:, :, None])[:, :, 0]
+    power = (weight * data**2).sum(axis=1)
     for _ in range(3):
-        solution = _solve(model[keep], data[keep], weight[keep], surface[keep])
-        prediction = np.einsum("nmk,kp,np->nm", model, solution, surface, optimize=True)
-        rms = np.sqrt((weight * (data - prediction) ** 2).mean(axis=1))
+        solution = _solve(normal[keep], right[keep], surface[keep])
+        local = surface @ solution.T  # (N, K+1): the kernel at each stamp
+        chi2 = power - 2.0 * (local * right).sum(axis=1) + np.einsum("na,nab,nb->n", local, normal, local)
+        rms = np.sqrt(np.maximum(chi2, 0.0) / data.shape[1])
         limit = np.median(rms[keep]) + 3.0 * 1.4826 * np.median(np.abs(rms[keep] - np.median(rms[keep]))) + 0.02
         fewer = keep & (rms <= limit)
         if fewer.sum() < FEWEST_STAMPS or (fewer == keep).all():
@@ -130,21 +139,26 @@ def _cut_stamps(
     r = STAMP_RADIUS
     data = np.stack([science[y - r : y + r + 1, x - r : x + r + 1] for x, y in at])
     variance = np.stack([noise[y - r : y + r + 1, x - r : x + r + 1] for x, y in at])
-    windows = np.lib.stride_tricks.sliding_window_view(wide, basis.kernels.shape[1:], axis=(1, 2))
-    flipped = basis.kernels[:, ::-1, ::-1]
     pixels = (2 * r + 1) ** 2
-    blurred = windows.reshape(len(at), pixels, -1) @ flipped.reshape(len(flipped), -1).T
+    blurred = _convolve_stamps(wide, basis)
     model = np.concatenate([blurred, np.ones((len(at), pixels, 1))], axis=2)
     where = np.array([polynomial(2.0 * x / side - 1.0, 2.0 * y / side - 1.0) for x, y in at])
     return model, data.reshape(len(at), -1), 1.0 / variance.reshape(len(at), -1), where
 
 
-def _solve(model: Floats, data: Floats, weight: Floats, surface: Floats) -> Floats:
+def _convolve_stamps(stamps: Floats, basis: Basis) -> Floats:
+    """Each stamp (N, side, side) convolved with each kernel where it fits: (N, pixels, K). Columns first, then rows."""
+    size = basis.rows.shape[1]
+    wide = np.lib.stride_tricks.sliding_window_view(stamps, size, axis=2) @ basis.columns[:, ::-1].T  # (N, H, w, K)
+    high = np.lib.stride_tricks.sliding_window_view(wide, size, axis=1)  # (N, h, w, K, side)
+    plain = np.einsum("nhwks,ks->nhwk", high, basis.rows[:, ::-1])
+    plain -= plain[..., :1] * basis.share
+    return np.asarray(plain.reshape(len(stamps), -1, len(basis.share)))
+
+
+def _solve(normal: Floats, right: Floats, surface: Floats) -> Floats:
     """Least squares for all coefficients (K + 1, P); each stamp's normal matrix is used for all its surface terms."""
-    weighted = model * weight[:, :, None]
-    normal = np.matmul(weighted.transpose(0, 2, 1), model)  # (N, K+1, K+1)
-    right = np.einsum("nmk,nm->nk", weighted, data)
-    k, p = model.shape[2], surface.shape[1]
+    k, p = right.shape[1], surface.shape[1]
     outer = surface[:, :, None] * surface[:, None, :]
     matrix = np.einsum("nab,npq->apbq", normal, outer, optimize=True).reshape(k * p, k * p)
     vector = np.einsum("na,np->ap", right, surface).reshape(k * p)
