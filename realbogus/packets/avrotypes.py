@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from realbogus.errors import PacketError, Reason
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+DEEPEST = 64  # levels of types within types; real schemas have 4. All that walks schemas recurses no deeper
 WIDTHS = {"boolean": 1, "float": 4, "double": 8}  # bytes on the wire
 
 
@@ -34,10 +35,7 @@ class AvroType:
 
 def resolve(schema: Any) -> AvroType:
     """The type that a schema describes; PacketError(UNKNOWN_SCHEMA) where it describes none."""
-    try:
-        return _resolve(schema, "", {})
-    except RecursionError:
-        raise _unusable("it is nested too deeply") from None
+    return _resolve(schema, "", {}, 0)
 
 
 def main_record(schema: Any) -> dict[str, Any]:
@@ -58,19 +56,22 @@ def full_name(definition: Mapping[str, Any], namespace: str = "") -> str:
     return name if "." in name or not isinstance(space, str) or not space else f"{space}.{name}"
 
 
-def _resolve(schema: Any, namespace: str, known: dict[str, AvroType]) -> AvroType:
+def _resolve(schema: Any, namespace: str, known: dict[str, AvroType], level: int) -> AvroType:
+    if level > DEEPEST:
+        raise _unusable("it is nested too deeply")
     if isinstance(schema, str):
         return _by_name(schema, namespace, known)
     if isinstance(schema, list):
-        return AvroType("union", parts=tuple(_resolve(branch, namespace, known) for branch in schema))
+        return AvroType("union", parts=tuple(_resolve(branch, namespace, known, level + 1) for branch in schema))
     if not isinstance(schema, dict) or "type" not in schema:
         raise _unusable(f"it holds {str(schema)[:60]!r} where a type is due")
     kind = schema["type"]
     if kind in ("array", "map"):
-        return AvroType(kind, parts=(_resolve(schema.get("items" if kind == "array" else "values"), namespace, known),))
+        inner = schema.get("items" if kind == "array" else "values")
+        return AvroType(kind, parts=(_resolve(inner, namespace, known, level + 1),))
     if kind in ("record", "error", "enum", "fixed"):
-        return _named(schema, namespace, known)
-    return _resolve(kind, namespace, known)
+        return _named(schema, namespace, known, level)
+    return _resolve(kind, namespace, known, level + 1)
 
 
 def _by_name(name: str, namespace: str, known: dict[str, AvroType]) -> AvroType:
@@ -83,7 +84,7 @@ def _by_name(name: str, namespace: str, known: dict[str, AvroType]) -> AvroType:
     return found
 
 
-def _named(schema: Mapping[str, Any], namespace: str, known: dict[str, AvroType]) -> AvroType:
+def _named(schema: Mapping[str, Any], namespace: str, known: dict[str, AvroType], level: int) -> AvroType:
     name = full_name(schema, namespace)
     if name in known:
         raise _unusable(f"it defines the type {name!r} twice")
@@ -91,22 +92,28 @@ def _named(schema: Mapping[str, Any], namespace: str, known: dict[str, AvroType]
     known[name] = made = AvroType(kind, name)
     if kind == "record":
         fields = _fields(schema.get("fields"))
-        made.field_names = tuple(str(field["name"]) for field in fields)
-        made.parts = tuple(_resolve(field["type"], name.rpartition(".")[0], known) for field in fields)
+        made.field_names = tuple(field["name"] for field in fields)
+        space = name.rpartition(".")[0]
+        made.parts = tuple(_resolve(field["type"], space, known, level + 1) for field in fields)
     else:
         made.size = _size(schema)
     return made
 
 
-def _fields(fields: Any) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(fields, list) or not all(isinstance(f, dict) and "name" in f and "type" in f for f in fields):
+def _fields(fields: Any) -> list[dict[str, Any]]:
+    found = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
+    sound = [one for one in found if isinstance(one.get("name"), str) and "type" in one]
+    if not isinstance(fields, list) or len(sound) < len(fields):
         raise _unusable("one of its records lists no proper fields")
-    return fields
+    return sound
 
 
 def _size(schema: Mapping[str, Any]) -> int:
     """Bytes of a fixed or number of symbols of an enum."""
-    size = schema.get("size") if schema["type"] == "fixed" else len(schema.get("symbols") or ())
+    size = schema.get("size")
+    if schema["type"] == "enum":
+        symbols = schema.get("symbols")
+        size = len(symbols) if isinstance(symbols, list) else symbols
     if not isinstance(size, int) or not 0 <= size < 1 << 31:
         raise _unusable(f"the size of its type {schema.get('name')!r} is {str(size)[:30]!r}")
     return size

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from realbogus.errors import PacketError
 from realbogus.packets import explain, fallback, kernels
-from realbogus.packets.blocks import SYNC_BYTES
+from realbogus.packets.blocks import Header
 from realbogus.packets.fields import Decoded, Fields
 from realbogus.packets.identity import Identity, extended
 from realbogus.packets.limits import Limits
@@ -155,9 +155,8 @@ def _run(
         status,
     )
     for at in np.flatnonzero(status[:, 0]).tolist():
-        start = records[rows[at]].start
-        sync = data[at][start : start + SYNC_BYTES] if in_block else b""
-        filled.problems[rows[at]] = explain.problem(status[at].tolist(), program, data[at], sync)
+        header = Header(records[rows[at]].start, b"", "null")
+        filled.problems[rows[at]] = explain.problem(status[at].tolist(), program, data[at], header)
 
 
 def _fall_back(record: Framed, row: int, fields: Fields, filled: Filled, limits: Limits) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from realbogus.errors import PacketError, Reason
 from realbogus.packets import blocks, kernels
+from realbogus.packets.blocks import Header
 from realbogus.packets.program import Program
 
 _OF_THE_RECORD = {
@@ -20,14 +21,14 @@ _OF_THE_RECORD = {
 }
 
 
-def problem(status: Sequence[int], program: Program, message: bytes, sync: bytes) -> PacketError:
+def problem(status: Sequence[int], program: Program, message: bytes, header: Header) -> PacketError:
     """The error that a status tells: code, position, detail, row of the program, end of the record.
 
-    sync is the container's marker, empty where there is no container.
+    header tells where the sync marker stands, if the message is a container.
     """
     code, position, detail, row, stop = status
     if code not in _OF_THE_RECORD:
-        return PacketError(_of_the_block(code, position, detail, message, sync))
+        return PacketError(_of_the_block(code, position, detail, message, header))
     path = program.op_paths[row] if row >= 0 else program.value_paths[-1 - row]
     sentence = _OF_THE_RECORD[code].format(
         whole="the message" if stop == len(message) else "its block",
@@ -39,13 +40,23 @@ def problem(status: Sequence[int], program: Program, message: bytes, sync: bytes
     return PacketError(sentence, Reason.OVERSIZE if code == kernels.LONG_LIST else Reason.MALFORMED)
 
 
-def _of_the_block(code: int, position: int, detail: int, message: bytes, sync: bytes) -> str:
+def _of_the_block(code: int, position: int, detail: int, message: bytes, header: Header) -> str:
     if code == kernels.RECORD_COUNT:
-        return blocks.record_count(detail)
+        return _damage(message, header) or blocks.record_count(detail)
     if code == kernels.SHORT_BLOCK:
-        return blocks.short_block(len(message), detail, sealed=message.endswith(sync))
+        return blocks.short_block(len(message), detail, sealed=message.endswith(header.sync(message)))
     if code == kernels.SYNC_MARKER:
         return blocks.no_sync(position)
     if code == kernels.MORE_BLOCKS:
         return blocks.more_blocks(position, detail)
     return blocks.nonsense(position)
+
+
+def _damage(message: bytes, header: Header) -> str:
+    """What is wrong with a block of a container of many records; "" = nothing."""
+    try:
+        for _ in blocks.read_blocks(message, header):
+            pass
+    except PacketError as error:
+        return str(error)
+    return ""

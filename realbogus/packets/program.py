@@ -21,8 +21,7 @@ RETURN                                 the subroutine is complete
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +54,6 @@ MAX_PLAIN_SKIP = 1 << 20  # bytes; keeps sums of widths within int32
 _KINDS = {"boolean": BOOLEAN, "int": VARINT, "long": VARINT, "float": FLOAT, "double": DOUBLE}
 _KINDS |= {"bytes": BYTES, "string": BYTES, "fixed": FIXED, "enum": ENUM}
 
-Wanted: TypeAlias = "dict[str, Wanted | Slot]"  # a path, component by component
-
 
 @dataclass(frozen=True)
 class Slot:
@@ -66,6 +63,17 @@ class Slot:
     integer: int = -1
     text: int = -1
     blob: int = -1  # texts and blobs share one array of spans, the texts first
+
+
+@dataclass
+class Wanted:
+    """What is wanted of a field: itself, and what lies below it."""
+
+    slot: Slot = Slot()
+    below: dict[str, Wanted] = field(default_factory=dict)
+
+
+NOTHING = Wanted()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +102,7 @@ def compile_program(root: AvroType, fields: Fields, *, max_rows: int = MAX_ROWS)
 
 def _wanted(fields: Fields) -> Wanted:
     """The fields as a tree of their paths."""
-    tree: Wanted = {}
+    tree = Wanted()
     offset = len(fields.texts)
     for kind, paths in (("number", fields.numbers), ("integer", fields.integers), ("text", fields.texts)):
         for column, path in enumerate(paths):
@@ -105,16 +113,11 @@ def _wanted(fields: Fields) -> Wanted:
 
 
 def _plant(tree: Wanted, path: str, kind: str, column: int) -> None:
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        branch = tree.setdefault(parent, {})
-        if isinstance(branch, Slot):
-            raise ValueError(f"{path!r} and a part of it are both wanted")
-        tree = branch
-    slot = tree.get(leaf, Slot())
-    if not isinstance(slot, Slot) or getattr(slot, kind) >= 0:
+    for name in path.split("."):
+        tree = tree.below.setdefault(name, Wanted())
+    if getattr(tree.slot, kind) >= 0:
         raise ValueError(f"{path!r} is wanted twice")
-    tree[leaf] = Slot(**{**vars(slot), kind: column})
+    tree.slot = replace(tree.slot, **{kind: column})
 
 
 def _shared_records(root: AvroType) -> set[AvroType]:
@@ -164,9 +167,9 @@ class _Compiler:
         self.landed = len(self.ops)
         return self.landed
 
-    def add(self, kind: AvroType, wanted: Wanted | Slot | None, path: str) -> None:
+    def add(self, kind: AvroType, wanted: Wanted, path: str) -> None:
         """Append what reads or skips one value of this type."""
-        if kind.takes_no_bytes:
+        if kind.kind == "null" or (kind.takes_no_bytes and wanted is NOTHING):
             return
         if kind.kind == "record":
             self._add_record(kind, wanted, path)
@@ -183,28 +186,28 @@ class _Compiler:
         while waiting := [kind for _, kind in self.calls if kind not in starts]:
             kind = waiting[0]
             starts[kind] = self.here()
-            self._add_fields(kind, {}, kind.name)
+            self._add_fields(kind, NOTHING, kind.name)
             self.op(RETURN, path=kind.name)
         for call, kind in self.calls:
             self.ops[call][1] = starts[kind]
 
-    def _add_record(self, kind: AvroType, wanted: Wanted | Slot | None, path: str) -> None:
-        if isinstance(wanted, dict) and wanted.keys() & set(kind.field_names):
+    def _add_record(self, kind: AvroType, wanted: Wanted, path: str) -> None:
+        if wanted.below.keys() & set(kind.field_names):
             self._add_fields(kind, wanted, path)
         elif kind in self.shared:
             self.calls.append((self.op(CALL, path=path), kind))
         else:
-            self._add_fields(kind, {}, path)
+            self._add_fields(kind, NOTHING, path)
 
     def _add_fields(self, kind: AvroType, wanted: Wanted, path: str) -> None:
         for name, part in zip(kind.field_names, kind.parts, strict=True):
-            self.add(part, wanted.get(name), f"{path}.{name}" if path else name)
+            self.add(part, wanted.below.get(name, NOTHING), f"{path}.{name}" if path else name)
 
-    def _add_union(self, kind: AvroType, wanted: Wanted | Slot | None, path: str) -> None:
+    def _add_union(self, kind: AvroType, wanted: Wanted, path: str) -> None:
         kinds = [branch.kind for branch in kind.parts]
         if len(kinds) == 2 and "null" in kinds:
             other = kind.parts[1 - kinds.index("null")]
-            if other.kind in _KINDS and not other.takes_no_bytes:
+            if other.kind in _KINDS:
                 return self._add_value(other, wanted, path, null=2 * kinds.index("null"))
         start = len(self.jumps)
         self.jumps += [0] * len(kinds)
@@ -224,14 +227,12 @@ class _Compiler:
             self.op(EMPTY, path=path)
             return
         start = self.op(LIST, 0, int(kind.kind == "map"), path=path)
-        self.add(kind.parts[0], None, path)
+        self.add(kind.parts[0], NOTHING, path)
         self.op(NEXT, path=path)
         self.ops[start][1] = self.here()
 
-    def _add_value(self, kind: AvroType, wanted: Wanted | Slot | None, path: str, *, null: int) -> None:
-        row = [null, _KINDS[kind.kind], kind.size or WIDTHS.get(kind.kind, 0), -1, -1, -1]
-        if isinstance(wanted, Slot):
-            row[3:] = _columns(kind.kind, wanted)
+    def _add_value(self, kind: AvroType, wanted: Wanted, path: str, *, null: int) -> None:
+        row = [null, _KINDS[kind.kind], kind.size or WIDTHS.get(kind.kind, 0), *_columns(kind.kind, wanted.slot)]
         if row[3:] == [-1, -1, -1] and kind.kind in WIDTHS:
             row[1] = FIXED
         growing = bool(self.ops) and self.ops[-1][0] == RUN and self.landed < len(self.ops)

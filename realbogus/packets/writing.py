@@ -33,9 +33,9 @@ def assemble(header: bytes, body: bytes) -> bytes:
     return b"".join((header, sync, b"\x02", encode_long(len(body)), body, sync))
 
 
-def encode_header(schema_text: bytes) -> bytes:
-    """The header of a container, codec null, without its sync marker."""
-    entries = (b"avro.codec", b"null", b"avro.schema", schema_text)
+def encode_header(schema_text: bytes, codec: str = "null") -> bytes:
+    """The header of a container without its sync marker."""
+    entries = (b"avro.codec", codec.encode(), b"avro.schema", schema_text)
     return MAGIC + encode_long(2) + b"".join(encode_long(len(entry)) + entry for entry in entries) + b"\x00"
 
 
