@@ -51,6 +51,7 @@ REFUSED = {
     "id with ?": put("realbogus#", "realbogus?"),
     "id with two #": put("_r0", "#r0"),
     "id without local part": put("#test_[^\"]*", "#"),
+    "long local part": put("_r0", "x" * 200 + "_r0"),
     "short authority": put("ivo://org.example.survey/", "ivo://ab/"),
     "NaN position": put("<C1>.*</C1>", "<C1>NaN</C1>"),
     "infinite position": put("<C2>.*</C2>", "<C2>INF</C2>"),

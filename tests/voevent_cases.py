@@ -18,7 +18,9 @@ STYLE = EventStyle(
     cutout_url="https://alerts.example.org/{object_id}/{candid}/{stamp}.png",
     model_card_url="https://alerts.example.org/models/{name}/{version}",
 )
-MODEL = ModelId("forest", "1.2.0", "0123456789abcdef" * 4, "base-1:0a1b2c3d", 0.5, calibrated=True, threshold_p_real=0.6)
+MODEL = ModelId(
+    "forest", "1.2.0", "0123456789abcdef" * 4, "base-1:0a1b2c3d", 0.5, calibrated=True, threshold_p_real=0.6
+)
 NAMES = ("negative_pixels", "peak_snr", "fwhm_over_psf", "elongation", "host_distance", "shape_residual")
 
 _DETECTION = {

@@ -20,7 +20,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,11 @@ log = logging.getLogger(__name__)
 Show = Callable[[Counts], None]
 
 ONCE_S = 2.0  # s without an event after which --once leaves
-PATIENCE = {"max.poll.interval.ms": "3600000"}  # a sink may be down for long; nobody else waits for our partitions
+ALONE: Mapping[str, str] = {  # a group of one
+    "max.poll.interval.ms": "3600000",  # a sink may be down for long; nobody else waits for our partitions
+    "session.timeout.ms": "10000",  # after a kill the successor has them so soon
+    "heartbeat.interval.ms": "2000",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,9 +105,9 @@ def _sinks(settings: config.Settings) -> Iterator[EventSink]:
 
 
 def _source(settings: config.Settings, metrics: Metrics) -> KafkaSource:
-    patient = replace(settings.kafka, consumer={**PATIENCE, **settings.kafka.consumer})
-    publish = settings.publish
-    return KafkaSource(patient, group_id=publish.group_id, topics=lambda: [publish.outbox], metrics=metrics)
+    kafka = replace(settings.kafka, consumer={**ALONE, **settings.kafka.consumer})
+    group_id, topic = settings.publish.group_id, settings.publish.outbox
+    return KafkaSource(kafka, group_id=group_id, topics=lambda: [topic], metrics=metrics)
 
 
 @contextmanager

@@ -54,7 +54,9 @@ class KafkaTopic:
         for number, event in enumerate(events):
             try:
                 self._produce(event, partial(_answered, answers, number))
-            except (KafkaException, BufferError) as error:
+            except KafkaException as error:
+                _answered(answers, number, error.args[0], None)
+            except BufferError as error:
                 answers[number] = Delivery(Answer.FAILED, str(error))
         self._producer.flush(self._delivery_s + 5.0)  # every message is answered for by then: message.timeout.ms
         return answers
@@ -91,7 +93,7 @@ def headers(event: Event) -> list[tuple[str, str | bytes | None]]:
     return [*told, ("_test", b"true")] if event.role == "test" else told
 
 
-def _answered(answers: list[Delivery], number: int, error: KafkaError | None, _: Message) -> None:
+def _answered(answers: list[Delivery], number: int, error: KafkaError | None, _: Message | None) -> None:
     """Note the broker's word; runs inside flush."""
     if error is None:
         answers[number] = SENT

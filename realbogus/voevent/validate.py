@@ -34,6 +34,8 @@ _FORMS = {
     "int": re.compile(r"-?\d{1,18}", re.ASCII),
     "string": re.compile(r".+", re.DOTALL),
 }
+LOCAL_LIMIT = 230  # characters after '#': with an ending it must do as the name of a file
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Params = Mapping[str, Mapping[str, str]]  # group -> name -> value
 
@@ -126,8 +128,7 @@ def _params(what: etree._Element) -> _Params:
 
 
 def _take(param: etree._Element, into: dict[str, str]) -> None:
-    attributes = param.attrib
-    name, value, kind = attributes["name"], attributes["value"], attributes["dataType"]
+    name, value, kind = str(param.get("name")), str(param.get("value")), str(param.get("dataType"))
     if not _FORMS[kind].fullmatch(value):
         raise VOEventError(f"parameter {name} is {value!r}, not a plain {kind}")
     into[name] = value
@@ -138,6 +139,8 @@ def _problems(root: etree._Element, params: _Params) -> Iterator[str]:
     ivorn, role = root.attrib["ivorn"], root.attrib["role"]
     if (role == "test") != is_test(ivorn):
         yield f"role is {role}, but the local part of {ivorn} says otherwise"
+    if len(ivorn.partition("#")[2]) > LOCAL_LIMIT:
+        yield f"the local part of {ivorn} is longer than {LOCAL_LIMIT} characters"
     for group, names in NEEDED.items():
         for name in names:
             if name not in params.get(group, ()):
