@@ -177,6 +177,14 @@ def read_annotated(message: bytes) -> tuple[dict[str, object], object]:
     return record, record.pop(annotation.FIELD)
 
 
+def original(message: bytes) -> object:
+    """The packet as fastavro reads it: WINTER's has a default that fastavro refuses, which is then left out."""
+    try:
+        return next(iter(fastavro.reader(io.BytesIO(message))))
+    except fastavro.schema.SchemaParseException:
+        return slowly(message)
+
+
 def same(one: object, other: object) -> bool:
     return repr(one) == repr(other)  # NaN equals NaN
 
@@ -196,7 +204,7 @@ def test_real_packets_come_back_as_they_were(real_packets):
     for raw in ztf + others:
         message = splice.append(raw, ANNOTATION, store=store)
         record, annotated = read_annotated(message)
-        assert same(record, slowly(raw))
+        assert same(record, original(raw))
         assert same(annotated, annotation.decode(ANNOTATION))
         header = read_header(raw, Limits())
         block = single_block(raw, header)
