@@ -100,6 +100,8 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leave the group, at once where membership is dynamic."""
+        if self._owed:
+            self.commit({})
         self._consumer.close()
 
     @property
@@ -149,14 +151,14 @@ class KafkaSource:
         return max(high - offset, 0)
 
     def _not_committed(self, error: KafkaError, positions: Positions) -> bool:
-        if error.code() in MOVED:
-            log.warning("not committed, the group has moved on: %s", error.str())
-            self._owed.clear()
-        elif error.fatal() or error.code() in FENCED:
+        """Keep what could not be committed, for the next time; partitions that move away are taken out of it."""
+        if error.fatal() or error.code() in FENCED:
             raise StreamError(f"another worker has taken our place: {error.str()}")
-        elif error.code() != KafkaError._NO_OFFSET:
+        if error.code() in MOVED:
+            log.info("not committed while the group changes: %s", error.str())
+        else:
             self._complaints(error)
-            self._owed |= dict(positions)
+        self._owed |= {partition: at for partition, at in positions.items() if partition in self._assigned}
         return False
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
