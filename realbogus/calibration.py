@@ -83,10 +83,9 @@ def fit_isotonic(score: Column, is_real: NDArray[np.bool_], weight: Column | Non
     score still ranks.
     """
     weight = np.ones(len(score)) if weight is None else weight
-    order = np.lexsort((is_real, score))
-    centre, level, mass = _pooled(score[order], is_real[order].astype(np.float64), weight[order])
-    edge = 0.5 / mass
-    level = np.maximum.accumulate(np.clip(level, np.minimum(edge, 0.5), 1 - np.minimum(edge, 0.5)))
+    centre, level, mass = _pooled(score, is_real.astype(np.float64), weight)
+    edge = np.minimum(0.5 / mass, 0.5)
+    level = np.maximum.accumulate(np.clip(level, edge, 1 - edge))
     keep = (centre > 0) & (centre < 1)
     knots = np.concatenate([[0.0], centre[keep], [1.0]])
     return Calibration("isotonic", _prior(is_real, weight), len(score), knots, np.interp(knots, centre, level))
@@ -94,9 +93,11 @@ def fit_isotonic(score: Column, is_real: NDArray[np.bool_], weight: Column | Non
 
 def _pooled(score: Column, target: Column, weight: Column) -> tuple[Column, Column, Column]:
     """Pool adjacent violators: centre of scores, level and weight of each block, levels rising."""
+    x, tied = np.unique(score, return_inverse=True)
+    y, w = np.bincount(tied, target * weight), np.bincount(tied, weight)
     blocks: list[list[float]] = []  # score * w, target * w, w
-    for x, y, w in zip(score.tolist(), target.tolist(), weight.tolist(), strict=True):
-        blocks.append([x * w, y * w, w])
+    for block in np.column_stack([x * w, y, w]).tolist():
+        blocks.append(block)
         while len(blocks) > 1 and blocks[-2][1] * blocks[-1][2] >= blocks[-1][1] * blocks[-2][2]:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
