@@ -16,9 +16,11 @@ from voevent_cases import STYLE, scored
 from realbogus.errors import ConfigError, StreamError
 from realbogus.publish.archive import Archive
 from realbogus.publish.ledger import Entry, Ledger
+from realbogus.publish.metrics import PublisherMetrics
 from realbogus.publish.outbox import Publisher
 from realbogus.publish.settings import PublishSettings
 from realbogus.publish.sinks import SENT, Answer, Delivery
+from realbogus.telemetry import Metrics
 from realbogus.voevent import build
 
 SETTINGS = PublishSettings(batch=4, attempts=5, retry_s=1.0, retry_longest_s=4.0)
@@ -163,6 +165,23 @@ def test_a_sink_added_later_gets_what_comes_later(ledger):
     new = Place("new")
     drained(ledger, XML[5:], Place("old"), new)
     assert new.got == EVENTS[5:]
+
+
+def test_the_counts_are_told_as_metrics(ledger):
+    metrics = Metrics()
+    place = Place("archive", rule=lambda event: NEVER if event == EVENTS[1] else SENT)
+    done = drained(ledger, [*XML[:3], XML[0], OTHER, b"x"], place)
+    metrics.registry.register(PublisherMetrics(done.counts))
+    told = metrics.text().decode()
+    for line in (
+        'realbogus_outbox_records_total{result="new"} 3.0',
+        'realbogus_outbox_records_total{result="known"} 1.0',
+        'realbogus_outbox_records_total{result="conflict"} 1.0',
+        'realbogus_outbox_records_total{result="invalid"} 1.0',
+        'realbogus_events_sent_total{sink="archive"} 2.0',
+        'realbogus_events_parked_total{sink="archive"} 1.0',
+    ):
+        assert line in told
 
 
 class Killed(BaseException):

@@ -31,6 +31,7 @@ from realbogus import config
 from realbogus.publish.archive import Archive
 from realbogus.publish.kafka_topic import KafkaTopic
 from realbogus.publish.ledger import Ledger
+from realbogus.publish.metrics import PublisherMetrics
 from realbogus.publish.outbox import Counts, Publisher
 from realbogus.publish.settings import PublishSettings
 from realbogus.publish.sinks import EventSink
@@ -84,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
             show(counts)
 
         publisher = Publisher(source, ledger, sinks, settings.publish, clock, stop.wait, seen)
+        health.waiting_in_client = True  # a sink may be down for hours; starting again would not bring it back
+        metrics.registry.register(PublisherMetrics(publisher.counts))
         counts = publisher.run(until_idle_s=until_idle_s)
     _tell(counts, settings.publish)
     return 0

@@ -59,7 +59,7 @@ class Publisher:
     settings: PublishSettings
     clock: Clock
     pause: Pause
-    seen: Callable[[Counts], None] = lambda _: None  # told after every batch, for progress and metrics
+    seen: Callable[[Counts], None] = lambda _: None  # told at every turn and before every pause, for progress
     counts: Counts = field(default_factory=Counts)
 
     def run(self, *, until_idle_s: float | None = None) -> Counts:
@@ -71,7 +71,9 @@ class Publisher:
             self.recover()
             busy = self.clock.monotonic()
             while not self.pause(0):
-                if self.step() or self.source.waiting_for():
+                came = self.step()
+                self.seen(self.counts)
+                if came or self.source.waiting_for():
                     busy = self.clock.monotonic()
                 elif self._is_over(busy, until_idle_s):
                     break
@@ -96,7 +98,6 @@ class Publisher:
         self._settle(self._entered(events), self.sinks)
         if not self.source.commit(positions_after(messages)):
             log.warning("the partitions moved on; %d events may come again", len(messages))
-        self.seen(self.counts)
         return True
 
     def _is_over(self, busy: float, until_idle_s: float | None) -> bool:
