@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from packets_cases import RECORD, SMALL, all_fields, assert_holds, containers, encode, encode_header, read_all
 
 from realbogus.errors import PacketError, Reason
-from realbogus.packets import Limits, SchemaStore, write_container
+from realbogus.packets import Limits, SchemaStore, read, write_container
 from realbogus.packets.avrotypes import resolve
 from realbogus.packets.program import TooLarge, compile_program
 from realbogus.packets.writing import assemble, encode_long
@@ -291,3 +291,12 @@ def test_a_field_may_be_wanted_together_with_what_lies_below_it():
 def test_all_that_reading_raises_is_for_the_caller():
     with pytest.raises(PacketError, match="no schema is called"):
         SchemaStore().by_name("rubin/99.0")
+
+
+def test_what_is_said_of_a_message_is_short():
+    long = "x" * 100_000
+    schema = {"type": "record", "name": long, "fields": [{"name": long, "type": "bytes"}]}
+    assert len(rejected(record_of(schema, b"\x08")).detail) < 400
+    assert len(rejected(record_of({**schema, "fields": [{"name": "a", "type": long}]}, b"")).detail) < 400
+    _, (one,) = read([record_of(schema, b"\0")], wanted={}, recognise=lambda _: None, store=SchemaStore())
+    assert (one.reason, len(one.detail) < 400) == (Reason.UNKNOWN_SURVEY, True)

@@ -49,11 +49,10 @@ def decode(data: bytes, start: int, in_block: bool, writer: Writer, fields: Fiel
 def read_record(body: bytes, writer: Writer, limits: Limits) -> Any:
     """The whole record as Python values; PacketError where the bytes are not one record of this schema."""
     _require_harmless(writer)
-    if "fastavro" not in writer.found:
-        writer.found["fastavro"] = fastavro.parse_schema(writer.clean)
+    parsed = _parsed(writer)
     stream = io.BytesIO(body)
     try:
-        record = fastavro.schemaless_reader(stream, writer.found["fastavro"], None, handle_unicode_errors="replace")
+        record = fastavro.schemaless_reader(stream, parsed, None, handle_unicode_errors="replace")
     except _DAMAGED as error:
         raise PacketError(f"damaged: the record cannot be read: {type(error).__name__}: {error}") from None
     if stream.tell() != len(body):
@@ -61,6 +60,17 @@ def read_record(body: bytes, writer: Writer, limits: Limits) -> Any:
             f"damaged: the record ends at byte {stream.tell()} and {len(body) - stream.tell()} bytes are left over"
         )
     return record
+
+
+def _parsed(writer: Writer) -> Any:
+    """The writer's schema as fastavro wants it, worked out once."""
+    if "fastavro" not in writer.found:
+        try:
+            writer.found["fastavro"] = fastavro.parse_schema(writer.clean)
+        except (fastavro.schema.SchemaParseException, ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = f"the writer schema cannot be used: {type(error).__name__}: {error}"
+            raise PacketError(problem, Reason.UNKNOWN_SCHEMA) from None
+    return writer.found["fastavro"]
 
 
 def _body(data: bytes, start: int) -> bytes:

@@ -16,6 +16,7 @@ from realbogus.packets.schemas import SchemaStore, Writer
 
 Recognise = Callable[[Any], tuple[str, str] | None]
 NOTHING = Fields((), (), (), ())
+LONGEST_DETAIL = 300  # characters
 
 
 def read(
@@ -38,27 +39,34 @@ def read(
     rejected. compiled=False has fastavro read everything, to compare with.
     """
     framer = Framer(store, limits or Limits(), bare_schema)
-    rejected: dict[int, Rejected] = {}
+    surveys, rejected = _opened(messages, framer, recognise)
+    decoded = []
+    for survey in sorted(surveys):
+        records, fields = surveys[survey], wanted.get(survey, NOTHING)
+        filled = columns.fill(records, fields, store, framer.limits, compiled=compiled)
+        if survey not in wanted:
+            filled.problems.update(_unwanted(records, survey, filled.problems))
+        rejected += [_rejected(survey, records[row], filled, row) for row in filled.problems]
+        if len(filled.problems) < len(records):
+            decoded.append(columns.decoded(survey, records, filled, fields))
+    return decoded, sorted(rejected, key=lambda one: one.index)
+
+
+def _opened(
+    messages: Sequence[bytes], framer: Framer, recognise: Recognise
+) -> tuple[dict[str, list[Framed]], list[Rejected]]:
+    """The records found in the messages, by survey ("" = unknown), and the messages in which there is none."""
     surveys: dict[str, list[Framed]] = {}
+    rejected = []
     for index, message in enumerate(messages):
         try:
             data, start, in_block, writer = framer.open(message)
         except PacketError as error:
-            rejected[index] = Rejected(index, error.reason, str(error))
+            rejected.append(Rejected(index, error.reason, _cut(error)))
             continue
         survey, schema = _recognised(writer, recognise)
         surveys.setdefault(survey, []).append(Framed(index, data, start, in_block, writer, schema))
-    decoded = []
-    for survey in sorted(surveys):
-        records = surveys[survey]
-        fields = wanted.get(survey, NOTHING)
-        filled = columns.fill(records, fields, store, framer.limits, compiled=compiled)
-        if survey not in wanted:
-            filled.problems.update(_unknown(records, survey, filled.problems))
-        rejected |= {records[row].index: _rejected(survey, records[row], filled, row) for row in filled.problems}
-        if len(filled.problems) < len(records):
-            decoded.append(columns.decoded(survey, records, filled, fields))
-    return decoded, [rejected[index] for index in sorted(rejected)]
+    return surveys, rejected
 
 
 def _recognised(writer: Writer, recognise: Recognise) -> tuple[str, str]:
@@ -69,12 +77,16 @@ def _recognised(writer: Writer, recognise: Recognise) -> tuple[str, str]:
     return found
 
 
-def _unknown(records: Sequence[Framed], survey: str, known: Mapping[int, PacketError]) -> dict[int, PacketError]:
+def _unwanted(records: Sequence[Framed], survey: str, known: Mapping[int, PacketError]) -> dict[int, PacketError]:
     """What to say of readable records of a survey that is not wanted."""
+
+    def say(schema: str) -> str:
+        if survey:
+            return f"packets of survey {survey!r} are not wanted here"
+        return f"no survey is known whose packets have the schema {schema!r}"
+
     return {
-        row: PacketError(f"no survey is known whose packets have the schema {record.schema!r}", Reason.UNKNOWN_SURVEY)
-        if not survey
-        else PacketError(f"packets of survey {survey!r} are not wanted here", Reason.UNKNOWN_SURVEY)
+        row: PacketError(say(record.schema), Reason.UNKNOWN_SURVEY)
         for row, record in enumerate(records)
         if row not in known
     }
@@ -83,4 +95,10 @@ def _unknown(records: Sequence[Framed], survey: str, known: Mapping[int, PacketE
 def _rejected(survey: str, record: Framed, filled: columns.Filled, row: int) -> Rejected:
     problem = filled.problems[row]
     candid, object_id = filled.identity(row)
-    return Rejected(record.index, problem.reason, str(problem), survey, candid, object_id)
+    return Rejected(record.index, problem.reason, _cut(problem), survey, candid, object_id)
+
+
+def _cut(problem: PacketError) -> str:
+    """The sentence, within bounds: it may quote names from a hostile schema."""
+    detail = str(problem)
+    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}..."

@@ -51,21 +51,20 @@ class SchemaStore:
     def __init__(self, fetch: Fetch | None = None) -> None:
         self.fallbacks = 0  # records decoded by fastavro because the compiled decoder would not; for telemetry
         self._fetch = fetch
-        self._by_header: dict[bytes, tuple[Header, Writer]] = {}
+        self._headers: tuple[tuple[bytes, Header, Writer], ...] = ()  # replaced as a whole, so threads may share it
         self._by_text: dict[bytes, Writer] = {}
         self._by_id: dict[int, Writer | None] = {}
         self._by_name: dict[str, Writer] = {}
 
     def header(self, message: bytes, limits: Limits) -> tuple[Header, Writer]:
         """The header of a container and its writer; known again by its bytes. PacketError where it is damaged."""
-        for start, known in self._by_header.items():
+        for start, header, writer in self._headers:
             if message.startswith(start):
-                return known
+                return header, writer
         header = read_header(message, limits)
-        found = header, self.by_text(header.schema)
-        _make_room(self._by_header)
-        self._by_header[message[: header.end]] = found
-        return found
+        writer = self.by_text(header.schema)
+        self._headers = ((message[: header.end], header, writer), *self._headers[: KEPT - 1])
+        return header, writer
 
     def by_text(self, text: bytes) -> Writer:
         """The writer of this schema text; PacketError(UNKNOWN_SCHEMA) where it is none."""
