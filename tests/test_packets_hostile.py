@@ -66,7 +66,9 @@ def test_a_mutated_container_is_read_as_fastavro_reads_it_or_rejected(message):
     assert len(refused) + sum(len(group.index) for group in decoded) == 1
     for group in decoded:
         slow, slow_refused = read_all([message], compiled=False)
-        assert not slow_refused
+        if slow_refused:  # fastavro is stricter with names, which the wire does not hold
+            assert slow_refused[0].reason == Reason.UNKNOWN_SCHEMA
+            continue
         fields = all_fields(SchemaStore().header(message, Limits())[1].root)
         assert_same_texts(group, slow[0], fields)
 
