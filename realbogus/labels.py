@@ -54,10 +54,10 @@ def read_manifest(path: Path, survey: str = "ztf") -> LabelSet:
 def read_truth(path: Path) -> LabelSet:
     """Labels of a simulated night from its table of truth. Raises LabelError for a table that is not one.
 
-    Groups join alerts of the same exposure or object.
+    Groups join alerts of the same exposure, object or piece of sky, whose template they share.
     """
-    rows = _rows(path, ("candid", "object_id", "real", "kind", "snr", "exposure", "night"))
-    groups = joined_groups([(f"object {row['object_id']}", f"exposure {row['exposure']}") for row in rows])
+    rows = _rows(path, ("candid", "object_id", "real", "kind", "snr", "exposure", "night", "field", "detector"))
+    groups = joined_groups([_shared(row) for row in rows])
     labels = {}
     for row, group in zip(rows, groups, strict=True):
         if row["real"] not in ("0", "1"):
@@ -92,6 +92,12 @@ def joined_groups(keys: Iterable[Sequence[str]]) -> list[str]:
             a, b = sorted((root(first), root(other)))
             parent[b] = a
     return [root(first) for first, *_ in items]
+
+
+def _shared(row: Mapping[str, str]) -> tuple[str, str, str]:
+    """What a simulated alert may share with others."""
+    sky = f"field {row['field']} detector {row['detector']}"
+    return f"object {row['object_id']}", f"exposure {row['exposure']}", sky
 
 
 def _slices(row: Mapping[str, str]) -> frozenset[str]:

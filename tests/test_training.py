@@ -82,6 +82,11 @@ def test_one_group_alone_cannot_be_split():
         folds(table, "nights", 3, seed=1)
 
 
+def test_one_night_alone_is_judged_by_exposure_only():
+    table = replace(examples(240), night=np.full(240, "the only night"))
+    assert set(train(table, QUICK, threads=1).metrics["splits"]) == {"exposures", "random"}
+
+
 def test_scores_out_of_fold_come_from_forests_that_did_not_see_the_row():
     """Labels that mean nothing are learnt by heart, but cannot be foretold."""
     table = examples(400)

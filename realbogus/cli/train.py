@@ -8,9 +8,10 @@ The model is judged on alerts held out by exposure, by night and at random, then
 MODELS/NAME/VERSION with its card; versions are never overwritten. The same input, options and libraries give the same
 bytes. With packets, threshold, calibration and results are of packets alone; simulated nights only help to fit.
 
---simulated folders are what `realbogus simulate` writes: packets and a truth.csv. --manifest is a table with the
-columns candid, objectId, survey, jd, component, panel, panel_kind, label_source, braai, rb and drb. One JSON object on
-stdout tells what was made; talk is on stderr. To serve the model: realbogus models promote NAME/VERSION.
+--simulated takes what `realbogus simulate` writes: folders or tars of packets, with truth.csv in or beside them.
+--manifest is a table with the columns candid, objectId, survey, jd, component, panel, panel_kind, label_source, braai,
+rb and drb. One JSON object on stdout tells what was made; talk is on stderr. A new model does not serve yet: promote
+it with `realbogus models promote NAME/VERSION`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels")
     data.add_argument(
-        "--simulated", nargs="+", type=Path, metavar="DIR", default=[], help="simulated nights with truth"
+        "--simulated", nargs="+", type=Path, metavar="PATH", default=[], help="simulated nights with truth"
     )
     data.add_argument("--survey", choices=sorted(SURVEYS), default="ztf", help="whose alerts (default: ztf)")
     made = parser.add_argument_group("model")
@@ -124,9 +125,9 @@ def _check(options: argparse.Namespace) -> None:
     if options.manifest and not options.manifest.is_file():
         problems.append(f"--manifest {options.manifest}: no such file")
     problems += [
-        f"--simulated {folder}: has no truth.csv"
-        for folder in options.simulated
-        if not (folder / "truth.csv").is_file()
+        f"--simulated {night}: there is no {_truth(night)}"
+        for night in options.simulated
+        if not _truth(night).is_file()
     ]
     if problems:
         raise ConfigError(problems)
@@ -137,8 +138,13 @@ def _read(options: argparse.Namespace, progress: Progress) -> Iterator[Examples]
     if options.packets:
         labels = read_manifest(options.manifest, options.survey)
         yield _examples(options, progress, options.packets, labels, "packets")
-    for folder in options.simulated:
-        yield _examples(options, progress, [folder], read_truth(folder / "truth.csv"), folder.name)
+    for night in options.simulated:
+        yield _examples(options, progress, [night], read_truth(_truth(night)), night.name)
+
+
+def _truth(night: Path) -> Path:
+    """Where the truth of a simulated night lies."""
+    return (night if night.is_dir() else night.parent) / "truth.csv"
 
 
 def _examples(

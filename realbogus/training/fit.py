@@ -19,7 +19,7 @@ from realbogus.errors import LabelError
 from realbogus.forest import Forest
 from realbogus.training import evaluate
 from realbogus.training.examples import Examples
-from realbogus.training.splits import SPLITS, Folds, folds
+from realbogus.training.splits import SPLITS, Folds, can_split, folds
 
 KINDS = {"extra trees": ExtraTreesClassifier, "random forest": RandomForestClassifier}
 GOLDEN_ROWS = 256
@@ -82,7 +82,7 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
     counted = ~examples.simulated() if not examples.simulated().all() else examples.simulated()
     judged = examples.rows(counted)
     splits: dict[str, Any] = {}
-    for split in SPLITS:
+    for split in [name for name in SPLITS if name == "exposures" or can_split(examples, name)]:
         fold = folds(examples, split, recipe.folds, recipe.seed)
         score = out_of_fold(examples, fold, recipe, tell, threads)
         if split == "exposures":

@@ -27,7 +27,7 @@ class Tally:
 
     read: int = 0
     used: int = 0
-    unlabelled: int = 0  # readable, but no label says what they are
+    unlabelled: int = 0  # readable, but no label says what they are, or had before
     rejected: Counter[str] = field(default_factory=Counter)  # by reason
 
     def __str__(self) -> str:
@@ -57,8 +57,7 @@ def examples(
     parts = []
     for batch in _batches(iter(messages), survey, tally, tell):
         candids = batch.candid.tolist()
-        rows = [row for row, candid in enumerate(candids) if candid in labels.by_candid and candid not in seen]
-        seen.update(candids)
+        rows = [row for row, candid in enumerate(candids) if candid in labels.by_candid and not _met(candid, seen)]
         tally.unlabelled += len(batch) - len(rows)
         tally.used += len(rows)
         if rows:
@@ -66,6 +65,14 @@ def examples(
     if not parts:
         raise LabelError(f"none of these packets has a label; {tally}")
     return joined(parts)
+
+
+def _met(candid: int, seen: set[int]) -> bool:
+    """Whether this alert came before; from now on it did."""
+    if candid in seen:
+        return True
+    seen.add(candid)
+    return False
 
 
 def _batches(messages: Iterator[bytes], survey: str, tally: Tally, tell: Callable[[int], None]) -> Iterator[AlertBatch]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from realbogus.errors import LabelError
-from realbogus.training.examples import Examples
+from realbogus.training.examples import Examples, Texts
 
 Folds = NDArray[np.int64]  # (N,) the fold in which each row is tested
 
@@ -18,13 +18,18 @@ SPLITS = {  # name -> what it answers
 }
 
 
+def can_split(examples: Examples, split: str) -> bool:
+    """Whether there are two groups at least: one night alone cannot be split by night."""
+    return split == "random" or len(np.unique(_groups(examples, split))) > 1
+
+
 def folds(examples: Examples, split: str, count: int, seed: int) -> Folds:
     """The fold of each row, classes spread as evenly as groups allow. Raises LabelError if there are too few groups."""
     blank = np.zeros(len(examples))
     if split == "random":
         parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(blank, examples.is_real)
         return _numbered(parts, len(examples))
-    groups = examples.group if split == "exposures" else examples.night
+    groups = _groups(examples, split)
     numbered = np.unique(groups, return_inverse=True)[1]
     count = min(count, int(numbered.max()) + 1)
     if count < 2:
@@ -33,6 +38,10 @@ def folds(examples: Examples, split: str, count: int, seed: int) -> Folds:
         return _largest_first(numbered, count)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     return _numbered(splitter.split(blank, examples.is_real, numbered), len(examples))
+
+
+def _groups(examples: Examples, split: str) -> Texts:
+    return examples.group if split == "exposures" else examples.night
 
 
 def _largest_first(groups: NDArray[np.int64], count: int) -> Folds:
