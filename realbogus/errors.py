@@ -11,6 +11,7 @@
     ├── LabelError (ValueError)         labels or training data cannot be used
     ├── ConfigError (ValueError)        the configuration has problems; carries all of them
     ├── VOEventError (ValueError)       a packet may not leave: it breaks our rules or the schema
+    ├── TransportError (ValueError)     a VOEvent broker or subscriber sent what is no message of their protocol
     └── StreamError (RuntimeError)      the stream cannot go on; carries the exit code
 
 Bad input raises in the core; scoring turns it into a `Rejected` for that alert alone. Bugs are not caught.
@@ -94,6 +95,10 @@ class ConfigError(RealbogusError, ValueError):
 
 class VOEventError(RealbogusError, ValueError):
     """A VOEvent may not leave: it breaks our rules or the schema."""
+
+
+class TransportError(RealbogusError, ValueError):
+    """A peer sent what is no message of the VOEvent Transport Protocol."""
 
 
 class StreamError(RealbogusError, RuntimeError):

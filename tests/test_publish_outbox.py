@@ -264,6 +264,7 @@ def test_the_ledger_is_durable_and_keeps_what_it_knew(tmp_path):
         ({"outbox": ""}, "outbox is empty"),
         ({"batch": 0}, "at least 1"),
         ({"retry_s": 0.0}, "more than 0"),
+        ({"vtp_author": "broker.example.org"}, "host:port"),
         ({"port": 70000}, "0 to 65535"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Drain the VOEvent outbox into its sinks: the archive folder and a Kafka topic.
+"""Drain the VOEvent outbox into its sinks: the archive folder, a Kafka topic, a VOEvent broker.
 
     realbogus publish --config worker.toml
     realbogus publish --config worker.toml --until-idle 10
@@ -35,6 +35,7 @@ from realbogus.publish.metrics import PublisherMetrics
 from realbogus.publish.outbox import Counts, Publisher
 from realbogus.publish.settings import PublishSettings
 from realbogus.publish.sinks import EventSink
+from realbogus.publish.vtp_author import VtpAuthor
 from realbogus.stream.kafka import KafkaSink, KafkaSource, client_settings
 from realbogus.stream.protocols import SystemClock
 from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         ledger = stack.enter_context(closing(Ledger(settings.publish.ledger)))
         if options.retry_parked:
             log.info("%d deliveries wait again", ledger.unpark(clock.now()))
-        sinks = [stack.enter_context(closing(sink)) for sink in _sinks(settings)]
+        sinks = [stack.enter_context(closing(sink)) for sink in _sinks(settings, ledger)]
         source = stack.enter_context(closing(_source(settings, metrics)))
 
         def seen(counts: Counts) -> None:
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sinks(settings: config.Settings) -> Iterator[EventSink]:
+def _sinks(settings: config.Settings, ledger: Ledger) -> Iterator[EventSink]:
     """The sinks of the configuration; topics that are missing are made."""
     publish, output = settings.publish, settings.output
     topics = KafkaSink(
@@ -105,6 +106,8 @@ def _sinks(settings: config.Settings) -> Iterator[EventSink]:
     if publish.topic:
         properties = client_settings(settings.kafka, settings.kafka.producer)
         yield KafkaTopic(publish.topic, properties, delivery_s=publish.delivery_s)
+    if publish.vtp_author:
+        yield VtpAuthor(*publish.vtp_address, refusal=lambda event: ledger.refusal(event, VtpAuthor.name))
 
 
 def _source(settings: config.Settings, metrics: Metrics) -> KafkaSource:
@@ -150,4 +153,5 @@ def _tell(counts: Counts, publish: PublishSettings) -> None:
     print(json.dumps(counts.told()))
     where = [str(publish.archive)] if publish.archive is not None else []
     where += [f"topic {publish.topic}"] if publish.topic else []
+    where += [f"broker {publish.vtp_author}"] if publish.vtp_author else []
     Console(stderr=True).print(f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False)

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'parked')),
     attempts INTEGER NOT NULL DEFAULT 0,
     detail TEXT NOT NULL DEFAULT '',  -- why the last attempt failed
+    refusal TEXT NOT NULL DEFAULT '', -- why the sink refused it for good, kept when it may wait again
     changed REAL NOT NULL,            -- Unix time, s
     PRIMARY KEY (id, sink)
 ) STRICT, WITHOUT ROWID;
@@ -125,6 +126,12 @@ class Ledger:
         query = "UPDATE deliveries SET state = 'pending', attempts = 0, changed = ? WHERE state = 'parked'"
         return self._db.execute(query, (now,)).rowcount
 
+    def refusal(self, event: Event, sink: str) -> str:
+        """Why a sink has refused an event for good, before it was let wait again; "" = it has not."""
+        query = "SELECT refusal FROM deliveries WHERE id = ? AND sink = ?"
+        row = self._db.execute(query, (event_id(event.ivorn), sink)).fetchone()
+        return str(row[0]) if row else ""
+
     def states(self) -> Mapping[tuple[str, str], int]:
         """(sink, state) -> number of events."""
         rows = self._db.execute("SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state")
@@ -147,12 +154,13 @@ class Ledger:
     def _settle(self, sink: str, event: Event, delivery: Delivery, attempts: int, now: float) -> str:
         refused = delivery.answer is Answer.REFUSED
         query = """
-            UPDATE deliveries SET attempts = attempts + 1, detail = ?, changed = ?,
+            UPDATE deliveries SET attempts = attempts + 1, detail = ?, changed = ?, refusal = iif(?, ?, refusal),
                 state = CASE WHEN ? THEN 'sent' WHEN ? OR attempts + 1 >= ? THEN 'parked' ELSE 'pending' END
             WHERE id = ? AND sink = ? AND state = 'pending' RETURNING state
         """
         sent = delivery.answer is Answer.SENT
-        values = (delivery.detail[:_SAID], now, sent, refused, attempts, event_id(event.ivorn), sink)
+        detail = delivery.detail[:_SAID]
+        values = (detail, now, refused, detail, sent, refused, attempts, event_id(event.ivorn), sink)
         row = self._db.execute(query, values).fetchone()
         return str(row[0]) if row else "sent"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from realbogus.errors import ConfigError
+
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,7 @@ class PublishSettings:
     ledger: Path = Path("voevents/ledger.sqlite")  # what was sent where; losing it means sending again
     archive: Path | None = Path("voevents")  # folder of the archive, a file an event; None = no archive
     topic: str = ""  # Kafka topic for the events as XML; "" = none
+    vtp_author: str = ""  # VOEvent broker to hand events to, "host:port", usually port 8098; "" = none
     batch: int = 200  # events taken from the outbox and settled together
     wait_s: float = 0.5  # s; longest an event waits for its batch to fill
     attempts: int = 20  # tries of one event at one sink before it is parked; with the waits below about 15 min
@@ -31,9 +35,17 @@ class PublishSettings:
         if problems:
             raise ConfigError(problems)
 
+    @property
+    def vtp_address(self) -> tuple[str, int]:
+        """Host and port of vtp_author."""
+        host, _, port = self.vtp_author.rpartition(":")
+        return host.strip("[]"), int(port)
+
     def _problems(self) -> Iterator[str]:
-        if self.archive is None and not self.topic:
-            yield "publish.archive and publish.topic are both off: events would go nowhere"
+        if self.archive is None and not self.topic and not self.vtp_author:
+            yield "publish.archive, publish.topic and publish.vtp_author are all off: events would go nowhere"
+        if self.vtp_author and not _HOST_PORT.fullmatch(self.vtp_author):
+            yield f"publish.vtp_author is {self.vtp_author!r}; expected host:port, such as 'broker.example.org:8098'"
         for name in ("outbox", "group_id"):
             if not getattr(self, name):
                 yield f"publish.{name} is empty"

@@ -5,26 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lxml import etree
 from voevent_cases import STYLE, scored
 
+from realbogus.publish.sinks import SENT, Answer
+from realbogus.publish.vtp_author import VtpAuthor
 from realbogus.voevent import build
 
 pytestmark = pytest.mark.interop
 
 PATIENCE_S = 30.0
-LOW = [build(scored(3, candid=100, p_real=0.65), row, STYLE).xml for row in range(3)]
-HIGH = [build(scored(3, candid=200, p_real=0.95), row, STYLE).xml for row in range(3)]
-ODD = build(scored(candid=300, object_id="Ω <x>"), 0, STYLE).xml
+LOW = [build(scored(3, candid=100, p_real=0.65), row, STYLE) for row in range(3)]
+HIGH = [build(scored(3, candid=200, p_real=0.95), row, STYLE) for row in range(3)]
+ODD = build(scored(candid=300, object_id="Ω <x>"), 0, STYLE)
 
 
 def free_port() -> int:
@@ -60,16 +61,6 @@ def comet(folder: Path, name: str, options: Sequence[str]) -> Iterator[Path]:
         process.wait(PATIENCE_S)
 
 
-def submit(port: int, xml: bytes) -> tuple[str, str]:
-    """What the broker's author port answers to one event: the role, and the reason it gives."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
-        connection.sendall(struct.pack(">I", len(xml)) + xml)
-        with connection.makefile("rb") as answers:
-            (size,) = struct.unpack(">I", answers.read(4))
-            answer = etree.fromstring(answers.read(size))
-    return answer.get("role"), answer.findtext("Meta/Result") or ""
-
-
 def saved(folder: Path) -> set[str]:
     return {hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*")}
 
@@ -87,11 +78,11 @@ def test_comet_accepts_relays_and_filters_our_events(tmp_path):
         until(lambda: accepts(author) and accepts(broadcast), "Comet did not start")
         with comet(tmp_path, "subscriber", subscriber):
             until(lambda: b"Installing filter" in broker_log.read_bytes(), "Comet's subscriber did not connect")
-            for xml in [*LOW, *HIGH, ODD]:
-                assert submit(author, xml) == ("ack", "")
-            role, why = submit(author, HIGH[0])
-            assert role == "nak"
-            assert "Previously seen by this broker" in why
-            wanted = {hashlib.sha256(xml).hexdigest() for xml in [*HIGH, ODD]}
+            ours = VtpAuthor("127.0.0.1", author)
+            assert ours.send([*LOW, *HIGH, ODD]) == [SENT] * 7
+            foreign = replace(HIGH[0], xml=HIGH[0].xml.replace(b"2.0", b"2.1"))
+            assert ours.send([foreign])[0].answer is Answer.REFUSED
+            assert ours.send([HIGH[0]]) == [SENT]  # Comet says "previously seen", which means that it has the event
+            wanted = {hashlib.sha256(event.xml).hexdigest() for event in [*HIGH, ODD]}
             until(lambda: saved(kept) >= wanted, "the events did not reach the subscriber")
     assert saved(kept) == wanted
