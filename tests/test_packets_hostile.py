@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from packets_cases import RECORD, SMALL, all_fields, assert_holds, containers, encode, encode_header, read_all
 
 from realbogus.errors import PacketError, Reason
-from realbogus.packets import Limits, SchemaStore, read, write_container
+from realbogus.packets import Limits, SchemaStore, blocks, read, write_container
 from realbogus.packets.avrotypes import resolve
 from realbogus.packets.program import TooLarge, compile_program
 from realbogus.packets.writing import assemble, encode_long
@@ -302,3 +302,19 @@ def test_what_is_said_of_a_message_is_short():
     assert len(rejected(record_of({**schema, "fields": [{"name": "a", "type": long}]}, b"")).detail) < 400
     _, (one,) = read([record_of(schema, b"\0")], wanted={}, recognise=lambda _: None, store=SchemaStore())
     assert (one.reason, len(one.detail) < 400) == (Reason.UNKNOWN_SURVEY, True)
+
+
+@given(st.binary(max_size=3000), st.integers(1, 4000), st.integers(0, 200))
+@settings(max_examples=100, deadline=None)
+def test_both_ways_to_inflate_agree(data, most, cut):
+    deflater = zlib.compressobj(6, zlib.DEFLATED, -15)
+    packed = deflater.compress(data * 3) + deflater.flush()
+    packed = packed[: len(packed) - cut] if cut < 20 else packed
+    assert outcome(blocks.inflate, packed, most) == outcome(blocks._inflate_plainly, packed, most)
+
+
+def outcome(function, *arguments):
+    try:
+        return function(*arguments)
+    except PacketError as error:
+        return str(error)
