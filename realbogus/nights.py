@@ -64,9 +64,12 @@ class TruthTable:
 def open_packets(path: Path) -> Iterator[Output]:
     """A tar where the name ends in .tar or .tar.gz, else a folder. Raises ConfigError for other endings of archives."""
     if path.name.endswith((".tar.gz", ".tgz")):
-        with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-            with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-                yield Tar(tar)
+        with (
+            path.open("wb") as raw,
+            gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            yield Tar(tar)
     elif path.suffix == ".tar":
         with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
             yield Tar(tar)

@@ -91,7 +91,7 @@ def damage_science(
 
 
 def damage_reference(rng: np.random.Generator, image: Image, recipe: Recipe, stars: Floats) -> Damage:
-    """Spoil a coadd, in place: spikes and saturated cores of bright stars, hits and hot pixels that were not clipped."""
+    """Spoil a coadd, in place: spikes and saturated cores of bright stars, hits that the clipping left."""
     bits = np.zeros(image.shape, np.uint16)
     _spikes(rng, image, bits, stars)
     for _ in range(int(rng.poisson(recipe.template_defects))):
@@ -118,7 +118,7 @@ def add_noise(rng: np.random.Generator, light: Image, gain: float, read_noise: f
 def cosmic_ray(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], scale: float = 1.0) -> None:
     """A narrow track: mostly one to three pixels, seldom a long one. Not blurred by the PSF."""
     length = float(rng.exponential(1.2)) if rng.random() < 0.85 else float(rng.uniform(4.0, 25.0))
-    total = float(np.exp(rng.uniform(np.log(90.0), np.log(4500.0)))) * scale * max(1.0, length / 3.0)
+    total = float(np.exp(rng.uniform(np.log(80.0), np.log(2500.0)))) * scale * max(1.0, length / 3.0)
     angle = rng.uniform(0, 2 * np.pi)
     y, x = rng.uniform(0, image.shape[0] - 1), rng.uniform(0, image.shape[1] - 1)
     steps = max(int(4 * length), 1)
@@ -127,7 +127,7 @@ def cosmic_ray(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16],
     share *= total / share.sum()
     diffusion = rng.uniform(0.3, 0.6)  # pixels by which the charge spreads in the silicon
     track = np.stack([x + along * math.cos(angle), y + along * math.sin(angle), share], axis=1)
-    _deposit(image, bits, track, diffusion, np.uint16(Defect.COSMIC_RAY))
+    _deposit(image, bits, track, diffusion, int(Defect.COSMIC_RAY))
 
 
 @njit(cache=True)
@@ -154,7 +154,7 @@ def _spikes(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], st
     for x, y, flux in stars:
         length = min(6.0 * (flux / 3e4) ** 0.5, 140.0)
         if length > 5.0:
-            _draw_spike(light, bits, x, y, flux * waver * 2.2e-3, length, turn, np.uint16(Defect.SPIKE))
+            _draw_spike(light, bits, x, y, flux * waver * 2.2e-3, length, turn, int(Defect.SPIKE))
 
 
 @njit(cache=True)
@@ -269,7 +269,7 @@ def _saturate(image: Image, bits: NDArray[np.uint16], full: float) -> NDArray[np
     over = image > full
     if not over.any():
         return masked
-    _bleed(image, bits, full, np.uint16(Defect.SATURATION))
+    _bleed(image, bits, full, int(Defect.SATURATION))
     labels, count = scipy.ndimage.label(scipy.ndimage.binary_dilation(image > 0.98 * full, iterations=2))
     for rows, columns in scipy.ndimage.find_objects(labels, count):
         half = BLOCK if columns.stop - columns.start < 2 * BLOCK else 3 * BLOCK // 2

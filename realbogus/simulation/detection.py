@@ -10,23 +10,26 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
+from realbogus.simulation.exposure import convolve_varying
 from realbogus.simulation.optics import Image
 
 Floats = NDArray[np.float64]
-BOX = 7  # pixels: half side of the stamp that measuring looks at
+WINDOW_PX = 1.2  # sigma of the window for the second moments
 COLUMNS = (
     "x", "y", "sign", "scorr", "flux", "flux_error", "chi2", "aperture", "aperture_error", "wide", "wide_error",
-    "fwhm", "a", "b", "elong", "nneg", "nbad", "sumrat", "dsnrms", "ssnrms", "sky", "missing",
+    "width", "a", "b", "elong", "nneg", "nbad", "sumrat", "dsnrms", "ssnrms", "sky", "missing",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What was found, as columns by name; x, y in frame pixels, fluxes in DN and positive for both signs."""
+    """What was found, as columns by name.
+
+    x, y in frame pixels; fluxes in DN, positive for both signs; width of the core in units of the PSF's own.
+    """
 
     table: Floats  # (N, len(COLUMNS))
 
@@ -37,7 +40,7 @@ class Candidates:
         """One column."""
         return np.asarray(self.table[:, COLUMNS.index(name)])
 
-    def where(self, keep: NDArray[np.bool_]) -> Candidates:
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
         """Some of them."""
         return Candidates(self.table[keep])
 
@@ -76,11 +79,7 @@ def matched_filter(
 
 def convolve(image: Image, kernel: Image) -> Image:
     """Convolution with a small odd kernel, same shape, zeros outside."""
-    size = [scipy.fft.next_fast_len(n + k - 1, real=True) for n, k in zip(image.shape, kernel.shape, strict=True)]
-    spectrum = scipy.fft.rfft2(image.astype(np.float32), size) * scipy.fft.rfft2(kernel.astype(np.float32), size)
-    product = scipy.fft.irfft2(spectrum, size).astype(np.float64)
-    r, s = kernel.shape[0] // 2, kernel.shape[1] // 2
-    return np.asarray(product[r : r + image.shape[0], s : s + image.shape[1]])
+    return convolve_varying(image, kernel[None])
 
 
 def _robust(values: Floats) -> float:
@@ -130,15 +129,7 @@ def _measure(
     """One row a peak, in the order of COLUMNS."""
     out = np.empty((peaks.shape[0], 22))
     rows, columns = d.shape
-    centre = psf.shape[0] // 2
-    moments = 0.0
-    total = 0.0
-    for n in range(psf.shape[0]):
-        for m in range(psf.shape[1]):
-            r2 = (n - centre) ** 2 + (m - centre) ** 2
-            if r2 <= 9.0:
-                moments += psf[n, m] * r2
-                total += psf[n, m]
+    psf_width = _core_width(psf, np.zeros(psf.shape, np.bool_), psf.shape[0] // 2, psf.shape[1] // 2, 1.0)
     for k in range(peaks.shape[0]):
         j, i = peaks[k, 0], peaks[k, 1]
         sign = 1.0 if score[j, i] > 0 else -1.0
@@ -149,8 +140,8 @@ def _measure(
         flux, error, chi2 = _psf_fit(d, variance, missing, psf, j, i, fx, fy, sign)
         ap, ap_var = _aperture(d, variance, missing, i + fx, j + fy, 4.0, sign, sky)
         wide, wide_var = _aperture(d, variance, missing, i + fx, j + fy, 9.0, sign, sky)
-        fwhm = _core_width(d, missing, j, i, sign)
-        a, b = _windowed(d, missing, j, i, fx, fy, sign, 1.2)
+        width = _core_width(d, missing, j, i, sign) / psf_width
+        a, b = _windowed(d, missing, j, i, fx, fy, sign, WINDOW_PX)
         nneg, nbad, sumrat = _box_counts(d, missing, j, i, sign)
         gone = 0
         for v in range(max(j - 2, 0), min(j + 3, rows)):
@@ -159,7 +150,7 @@ def _measure(
         out[k, 0], out[k, 1], out[k, 2], out[k, 3] = i + fx, j + fy, sign, sign * score[j, i]
         out[k, 4], out[k, 5], out[k, 6] = flux, error, chi2
         out[k, 7], out[k, 8], out[k, 9], out[k, 10] = ap, math.sqrt(ap_var), wide, math.sqrt(wide_var)
-        out[k, 11], out[k, 12], out[k, 13], out[k, 14] = fwhm, a, b, a / b
+        out[k, 11], out[k, 12], out[k, 13], out[k, 14] = width, a, b, a / b
         out[k, 15], out[k, 16], out[k, 17] = nneg, nbad, sumrat
         out[k, 18], out[k, 19] = sign * d[j, i] / noise, sign * filtered[j, i] / filtered_noise
         out[k, 20], out[k, 21] = sky, gone
@@ -185,12 +176,12 @@ def _psf_value(psf: Image, y: float, x: float) -> float:
     """The PSF at an offset from its centre, bilinear."""
     c = psf.shape[0] // 2
     y, x = y + c, x + c
-    j, i = int(math.floor(y)), int(math.floor(x))
+    j, i = math.floor(y), math.floor(x)
     if j < 0 or i < 0 or j + 1 >= psf.shape[0] or i + 1 >= psf.shape[1]:
         return 0.0
     q, p = y - j, x - i
     low = (1 - p) * psf[j, i] + p * psf[j, i + 1]
-    return (1 - q) * low + q * ((1 - p) * psf[j + 1, i] + p * psf[j + 1, i + 1])
+    return float((1 - q) * low + q * ((1 - p) * psf[j + 1, i] + p * psf[j + 1, i + 1]))
 
 
 @njit(cache=True)
@@ -236,7 +227,7 @@ def _aperture(
 
 @njit(cache=True)
 def _core_width(d: Image, missing: NDArray[np.bool_], j: int, i: int, sign: float) -> float:
-    """FWHM of a Gaussian core: a straight line through ln(value) against r squared about the brightest pixel."""
+    """FWHM of a Gaussian core: a straight line through ln(value) against r squared near the brightest pixel."""
     best, bj, bi = -1.0, j, i
     for v in range(max(j - 1, 0), min(j + 2, d.shape[0])):
         for u in range(max(i - 1, 0), min(i + 2, d.shape[1])):
@@ -256,9 +247,10 @@ def _core_width(d: Image, missing: NDArray[np.bool_], j: int, i: int, sign: floa
     for v in range(max(bj - 4, 0), min(bj + 5, d.shape[0])):
         for u in range(max(bi - 4, 0), min(bi + 5, d.shape[1])):
             value = sign * d[v, u]
-            if missing[v, u] or value < 0.2 * best:
-                continue
             r2 = (v - cy) ** 2 + (u - cx) ** 2
+            if missing[v, u] or r2 > 4.5:
+                continue
+            value = max(value, 0.08 * best)
             w = value * value
             s0 += w
             s1 += w * r2

@@ -32,7 +32,7 @@ class Mapping:
     def shift(self, x: NDArray[np.float64], y: NDArray[np.float64], side: int) -> NDArray[np.float64]:
         """dx, dy at reference positions: (2, N)."""
         surface = np.stack(np.broadcast_arrays(*polynomial(2.0 * x / side - 1.0, 2.0 * y / side - 1.0)))
-        return np.einsum("at,tn->an", self.terms, surface)
+        return np.asarray(np.einsum("at,tn->an", self.terms, surface))
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,12 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     sky = float(recipe.sky_dn * np.exp(rng.normal(-0.2, 0.2)))
     noise = np.zeros(shape, np.float32)
     for _ in range(count):  # the photon noise of sources is that of the mean frame: sources are alike in all of them
-        noise += _bilinear(rng.standard_normal(shape, np.float32), *rng.uniform(0, 1, 2).astype(np.float32))
+        noise += _bilinear(rng.standard_normal(shape, np.float32), *rng.uniform(0.0, 0.3, 2).astype(np.float32))
     variance = (image + sky) / how.gain + (how.read_noise / how.gain) ** 2
-    image += sky + noise / count * np.sqrt(variance)
+    image += sky + 1.3 * noise / count * np.sqrt(variance)
     stars = bright_stars(scene, how) + np.array([PAD, PAD, 0.0])
     damage = damage_reference(rng, image, recipe, stars)
-    level = math.sqrt((sky / how.gain + (how.read_noise / how.gain) ** 2) / count) * 0.67
+    level = math.sqrt((sky / how.gain + (how.read_noise / how.gain) ** 2) / count)
     return Reference(image, psf, zero_point, sky, epochs, count, level, damage)
 
 
@@ -177,7 +177,7 @@ def _event_points(event: Event, how: Conditions, epochs: NDArray[np.float64] | N
 
 
 def _galaxy_light(galaxies: Galaxies, how: Conditions, shape: tuple[int, ...], side: int, pad: float) -> Image:
-    """Galaxies convolved with the varying PSF: six convolutions, one a term of its surface."""
+    """Galaxies convolved with the varying PSF: three convolutions, one a term of its surface."""
     dx, dy = how.mapping.shift(galaxies.x, galaxies.y, side)
     moved = Galaxies(
         galaxies.x + dx, galaxies.y + dy, galaxies.mag, galaxies.radius, galaxies.index, galaxies.ratio, galaxies.angle
@@ -187,15 +187,27 @@ def _galaxy_light(galaxies: Galaxies, how: Conditions, shape: tuple[int, ...], s
     return convolve_varying(layer, spatial_psf(how.psf, 15))
 
 
+def fast_size(shape: tuple[int, ...], kernel_side: int) -> tuple[int, int]:
+    """The size to which frames are padded before they are transformed."""
+    rows, columns = (scipy.fft.next_fast_len(n + kernel_side - 1, real=True) for n in shape)
+    return rows, columns
+
+
+def kernel_spectrum(kernel: Image, size: tuple[int, int]) -> NDArray[np.complex64]:
+    """The transform of a small kernel padded to this size; its empty rows are not transformed on the way."""
+    rows = scipy.fft.rfft(kernel.astype(np.float32), size[1], axis=1)
+    return np.asarray(scipy.fft.fft(rows, size[0], axis=0))
+
+
 def convolve_varying(image: Image, kernels: NDArray[np.float64]) -> Image:
     """image convolved with sum_k p_k(u, v) K_k, p the first len(kernels) terms of the surface at the output pixel."""
-    size = [scipy.fft.next_fast_len(n + kernels.shape[1] - 1, real=True) for n in image.shape]
+    size = fast_size(image.shape, kernels.shape[1])
     spectrum = scipy.fft.rfft2(image.astype(np.float32), size)  # single precision errs by 1e-6 of the brightest pixel
     v, u = np.linspace(-1, 1, image.shape[0])[:, None], np.linspace(-1, 1, image.shape[1])[None, :]
     r = kernels.shape[1] // 2
     out = np.zeros_like(image)
-    for kernel, term in zip(kernels, polynomial(u, v), strict=False):  # type: ignore[arg-type]
-        blurred = scipy.fft.irfft2(spectrum * scipy.fft.rfft2(kernel.astype(np.float32), size), size)
+    for kernel, term in zip(kernels, polynomial(u, v), strict=False):
+        blurred = scipy.fft.irfft2(spectrum * kernel_spectrum(kernel, size), size, overwrite_x=True)
         out += term * blurred[r : r + image.shape[0], r : r + image.shape[1]]
     return out
 
@@ -235,7 +247,7 @@ def _remap(
                 dy += terms[1, 3] * p * p + terms[1, 4] * p * q + terms[1, 5] * q * q
                 p, q = (i - dx) / half - 1.0, (j - dy) / half - 1.0
             x, y = i - dx + pad, j - dy + pad
-            i0, j0 = int(math.floor(x)), int(math.floor(y))
+            i0, j0 = math.floor(x), math.floor(y)
             if i0 < 2 or j0 < 2 or i0 + 3 >= source.shape[1] or j0 + 3 >= source.shape[0]:
                 out[j, i] = np.nan
                 continue

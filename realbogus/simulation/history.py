@@ -140,7 +140,7 @@ def _before(
     if not lasting or verdict.kind == TRANSIENT:
         return 0, jd
     covered = int(candidate["ncovhist"])
-    count = int(rng.binomial(covered, min(0.6 * share + (0.03 if verdict.real else 0.003), 1.0)))
+    count = int(rng.binomial(covered, min(0.5 * share**2 * rng.random() + 0.003, 1.0)))
     return count, jd - float(rng.uniform(300.0, 2400.0)) if count else jd
 
 

@@ -55,15 +55,14 @@ def reference_catalogue(reference: Reference) -> ReferenceCatalogue:
     variance = reference.noise**2 * (1.0 + np.maximum(np.nan_to_num(flat), 0.0) / max(reference.sky_dn, 1.0))
     found = detect(flat, variance, reference.psf.image(10), threshold=4.0)
     found = found.where((found["sign"] > 0) & (found["flux"] > 0) & (found["missing"] == 0))
-    width = reference.psf.fwhm_px
-    flux = found["flux"]
+    flux, snr = found["flux"], found["flux"] / found["flux_error"]
     return ReferenceCatalogue(
         x=found["x"] - PAD,
         y=found["y"] - PAD,
         mag=reference.zero_point - 2.5 * np.log10(flux),
-        error=np.hypot(1.0857 * found["flux_error"] / flux, 0.013),
-        chi=np.clip(0.45 * np.sqrt(found["chi2"]), 0.2, 12.0),
-        sharp=np.clip(0.35 * (np.clip(found["fwhm"], 0.5, 3 * width) ** 2 / width**2 - 1.0) - 0.02, -0.75, 1.3),
+        error=np.hypot(2.5 * found["flux_error"] / flux, 0.016),
+        chi=np.clip(0.6 * np.sqrt(found["chi2"] / (1.0 + (0.02 * snr) ** 2)), 0.2, 12.0),
+        sharp=np.clip(0.35 * (np.clip(found["width"], 0.3, 3.0) ** 2 - 1.0) - 0.02, -0.75, 1.3),
     )
 
 

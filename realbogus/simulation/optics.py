@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -38,7 +39,7 @@ class PSF:
         stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
         a, q11, q12, q22 = _shape_at(self.parameters(), u, v)
         _add(stamp, float(radius), float(radius), 1.0, self.beta, a, q11, q12, q22, radius + 1.0)
-        return stamp / stamp.sum()
+        return np.asarray(stamp / stamp.sum())
 
 
 def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0) -> PSF:
@@ -61,22 +62,27 @@ def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0) 
     return PSF(float(fwhm_px), beta, float(size * np.cos(angle)), float(size * np.sin(angle)), slopes, bowl, ripples)
 
 
+def believed_psf(psf: PSF, error: float) -> PSF:
+    """The PSF as a pipeline models it: round, the same over the frame, common wings, its width off by this much."""
+    return PSF(psf.fwhm_px * (1.0 + error), 3.3, 0.0, 0.0)
+
+
 def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:
     """Add point sources to image, each out to where its profile falls below faintest DN a pixel."""
     _paint_points(image, np.ascontiguousarray(points, np.float64), psf.parameters(), faintest)
 
 
-def spatial_psf(psf: PSF, radius: int) -> NDArray[np.float64]:
-    """The PSF as sum of p_k(u, v) P_k with p = 1, u, v, u2, uv, v2: (6, side, side), fitted on 5 x 5 places."""
+def spatial_psf(psf: PSF, radius: int, count: int = 3) -> NDArray[np.float64]:
+    """The PSF as sum of p_k(u, v) P_k with p = 1, u, v, ...: (count, side, side), fitted on 5 x 5 places."""
     places = [(u, v) for u in np.linspace(-1, 1, 5) for v in np.linspace(-1, 1, 5)]
     stamps = np.stack([psf.image(radius, u, v) for u, v in places]).reshape(len(places), -1)
-    terms = np.array([polynomial(u, v) for u, v in places])
+    terms = np.array([polynomial(u, v)[:count] for u, v in places])
     solution = np.linalg.pinv(terms) @ stamps
-    return solution.reshape(6, 2 * radius + 1, 2 * radius + 1)
+    return solution.reshape(count, 2 * radius + 1, 2 * radius + 1)
 
 
-def polynomial(u: float, v: float) -> tuple[float, float, float, float, float, float]:
-    """The six terms of a second-order surface."""
+def polynomial(u: Any, v: Any) -> tuple[Any, ...]:
+    """The six terms of a second-order surface at one place, or at arrays of places."""
     return 1.0, u, v, u * u, u * v, v * v
 
 
@@ -108,8 +114,8 @@ def _add(
     norm = flux * (beta - 1.0) / (math.pi * a * a)
     rows, columns = image.shape
     near = 4.0
-    for j in range(max(int(math.ceil(y - r)), 0), min(int(math.floor(y + r)), rows - 1) + 1):
-        for i in range(max(int(math.ceil(x - r)), 0), min(int(math.floor(x + r)), columns - 1) + 1):
+    for j in range(max(math.ceil(y - r), 0), min(math.floor(y + r), rows - 1) + 1):
+        for i in range(max(math.ceil(x - r), 0), min(math.floor(x + r), columns - 1) + 1):
             dx, dy = i - x, j - y
             if abs(dx) < near and abs(dy) < near:
                 total = 0.0

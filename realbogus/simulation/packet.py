@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realbogus import packets
-from realbogus.simulation.detection import COLUMNS, Candidates
+from realbogus.simulation.detection import COLUMNS, WINDOW_PX, Candidates
 from realbogus.simulation.neighbours import NONE, Matcher
 from realbogus.simulation.optics import Image
 from realbogus.simulation.recipe import CHIP_SHAPE, PIXEL_ARCSEC
 from realbogus.simulation.scene import ASTEROID
 from realbogus.simulation.truth import Verdict
 
+deflate: Any
 try:
     import deflate
 except ImportError:  # the wheel does not exist for every platform; other bytes then, the same pixels
@@ -34,6 +35,7 @@ PUBLISHER = "realbogus simulation"
 HALF = 31  # pixels: stamps are 63 x 63 around the candidate
 GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
 MAG = 2.5 / np.log(10.0)
+NARROWER = 0.93  # what the survey's core fits give for a point source, in widths of the PSF
 SCATTER = 1.25  # real packets: scorr times sigmapsf is 1.3 times 1.0857 where the PSF fits well
 
 
@@ -173,9 +175,9 @@ def sigma_psf(flux: float, error: float, chi2: float) -> float:
 
 def _shape(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
     width = sheet.fwhm_px
-    fwhm = min(max(one["fwhm"], 0.5 * width), 9.0)
-    sharp = one["a"] * one["b"] / (0.30 * width) ** 2  # 1 for a point source
-    star = 1.0 / (1.0 + np.exp(4.0 * (sharp - 2.0)))
+    fwhm = min(max(NARROWER * one["width"], 0.5) * width, 9.0)
+    point = 1.0 / ((2.355 / width) ** 2 + 1.0 / WINDOW_PX**2)  # square of a point source's windowed rms
+    star = 1.0 / (1.0 + np.exp(6.0 * (one["a"] * one["b"] / point - 1.75)))
     return {
         "fwhm": fwhm,
         "seeratio": width / fwhm,

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from realbogus.simulation.defects import BLOCK, Damage, Detector, bright_stars, draw_detector
+from realbogus.simulation.defects import BLOCK, Damage, Detector, draw_detector
 from realbogus.simulation.detection import Candidates, convolve, detect
 from realbogus.simulation.exposure import (
     PAD,
@@ -28,16 +29,24 @@ from realbogus.simulation.exposure import (
 )
 from realbogus.simulation.history import RBVERSION, KnownObject, Objects, Visit, earlier_rows, forced_rows
 from realbogus.simulation.neighbours import Matcher, reference_catalogue, sky_catalogue
+from realbogus.simulation.optics import PSF, believed_psf
 from realbogus.simulation.packet import Sheet, as_float32, build, candidate_record, sigma_psf
 from realbogus.simulation.recipe import BANDS, CHIP_SHAPE, Recipe
-from realbogus.simulation.scene import ASTEROID, Scene, draw_scene
+from realbogus.simulation.scene import Scene, draw_scene
 from realbogus.simulation.subtraction import Subtraction, alard_lupton, gaussian_basis
 from realbogus.simulation.truth import Change, Surroundings, Truth, Verdict, judge
 
 NID_ZERO_JD = 2457754.5  # 2017 January 1: ZTF counts nights from here
 CADENCE_D = 45.0 / 86400.0
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+LIMIT_SCATTER = 1.6  # how much shallower than its noise the survey quotes its frames; real packets, in the median
 EDGE = 31  # pixels: half a stamp; a frame's sides that are no chip edge keep this distance
+HISTORY = (  # noqa: SIM905 (a list of words reads better than one of strings)
+    "jd fid pid diffmaglim pdiffimfilename programpi programid candid isdiffpos tblid nid rcid field xpos ypos ra dec "
+    "magpsf sigmapsf chipsf magap sigmagap distnr magnr sigmagnr chinr sharpnr sky magdiff fwhm classtar mindtoedge "
+    "magfromlim seeratio aimage bimage aimagerat bimagerat elong nneg nbad rb ssdistnr ssmagnr ssnamenr sumrat "
+    "magapbig sigmagapbig ranr decnr scorr magzpsci magzpsciunc magzpscirms clrcoeff clrcounc rbversion"
+).split()
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Pointing:
     @property
     def night(self) -> int:
         """ZTF's night number, nid."""
-        return int(math.floor(self.jd - NID_ZERO_JD))
+        return math.floor(self.jd - NID_ZERO_JD)
 
     def rng(self, *what: int) -> np.random.Generator:
         """The generator for one purpose, a function of seed, serial and the purpose alone."""
@@ -83,10 +92,16 @@ class Observed:
     found: Candidates
     verdicts: list[Verdict]
     variance: float  # of a pixel of plain sky, DN squared
+    psf: PSF  # as the pipeline believes it to be
 
 
 def run(pointing: Pointing, recipe: Recipe) -> list[Simulated]:
     """All alerts of a pointing, in order of time."""
+    with threadpool_limits(1):  # small matrices gain nothing from threads, and sums must not depend on their number
+        return _run(pointing, recipe)
+
+
+def _run(pointing: Pointing, recipe: Recipe) -> list[Simulated]:
     scene = draw_scene(pointing.rng(0), recipe, pointing.jd)
     reference = make_reference(pointing.rng(1), scene, recipe, pointing.jd, pointing.band)
     detector = draw_detector(pointing.rng(2, pointing.detector), recipe)
@@ -121,10 +136,11 @@ def observe(
     subtraction = alard_lupton(science, np.where(masked, np.nan, template), variance, stars, gaussian_basis(), order)
     if subtraction is None:
         return None
-    found = _search(subtraction, variance, how, recipe, pointing)
+    psf = believed_psf(how.psf, float(rng.normal(0.0, recipe.psf_model_error)))
+    found = _search(subtraction, variance, psf, recipe, pointing)
     around = _surroundings(scene, how, reference, frame, template_bits, masked, subtraction)
     plain = float(np.nanmedian(variance[::4, ::4]))
-    return Observed(frame, template, subtraction, found, judge(found, around), plain)
+    return Observed(frame, template, subtraction, found, judge(found, around), plain, psf)
 
 
 def object_name(pointing: Pointing, number: int) -> str:
@@ -142,8 +158,8 @@ def vet(found: Candidates, fwhm_px: float) -> NDArray[np.bool_]:
     flux, error = np.maximum(found["flux"], 1e-3), found["flux_error"]
     magnitude_error = np.array([sigma_psf(*row) for row in zip(flux, error, found["chi2"], strict=True)])
     magdiff = -2.5 * np.log10(np.maximum(found["aperture"], 1e-3) / flux)
-    wide = np.maximum(found["fwhm"], 0.5 * fwhm_px)
-    return (
+    wide = np.maximum(found["width"], 0.5) * fwhm_px
+    return np.asarray(
         (found["flux"] > 0)
         & (found["missing"] == 0)
         & (found["elong"] <= 1.6)
@@ -157,17 +173,17 @@ def vet(found: Candidates, fwhm_px: float) -> NDArray[np.bool_]:
 
 
 def _search(
-    subtraction: Subtraction, variance: NDArray[np.float64], how: Conditions, recipe: Recipe, pointing: Pointing
+    subtraction: Subtraction, variance: NDArray[np.float64], model: PSF, recipe: Recipe, pointing: Pointing
 ) -> Candidates:
     """Detect on the difference, away from sides that are no chip edge, and apply the survey's cuts."""
-    psf = how.psf.image(10)
+    psf = model.image(10)
     filtered = convolve(np.nan_to_num(subtraction.matched - np.nanmedian(subtraction.matched[::4, ::4])), psf)
     down, right = np.gradient(filtered)
-    astrometric = recipe.astrometric_px**2 * (down**2 + right**2)
+    astrometric = np.asarray(recipe.astrometric_px**2 * (down**2 + right**2))
     found = detect(subtraction.difference, variance, psf, threshold=recipe.threshold, astrometric=astrometric)
     keep = _inside(found, pointing, recipe.side)
     if recipe.vetted:
-        keep &= vet(found, how.psf.fwhm_px)
+        keep &= vet(found, model.fwhm_px)
     return found.where(np.flatnonzero(keep)[: min(recipe.max_residuals, 999)])
 
 
@@ -217,7 +233,7 @@ def _variance(science: NDArray[np.float64], how: Conditions, reference: Referenc
     sky = float(np.nanmedian(science[::4, ::4]))
     scale = 10.0 ** (0.4 * (how.zero_point - reference.zero_point))
     light = np.maximum(np.nan_to_num(science, nan=sky), 0.8 * sky)
-    return light / how.gain + (how.read_noise / how.gain) ** 2 + (scale * reference.noise) ** 2
+    return np.asarray(light / how.gain + (how.read_noise / how.gain) ** 2 + (scale * reference.noise) ** 2)
 
 
 def _kernel_stars(scene: Scene, how: Conditions) -> NDArray[np.float64]:
@@ -288,7 +304,7 @@ def _packets(
         record |= {"ndethist": known.found, "jdstarthist": known.first_jd, "jdendhist": record["jd"]}
         forced = forced_rows(rng, verdict, visits, record, sheet.zero_point)
         packet = build(sheet, record, known.name, known.rows, forced)
-        known.rows = [*known.rows, {name: record.get(name) for name in _history_columns()}]
+        known.rows = [*known.rows, {name: record.get(name) for name in HISTORY}]
         yield Simulated(packet, _truth(pointing, recipe, seen, record, known, verdict))
 
 
@@ -319,7 +335,7 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
         stamps=(as_float32(science), as_float32(template), as_float32(difference)),
         corner=_corner(pointing, recipe.side),
         zero_point=how.zero_point,
-        fwhm_px=how.psf.fwhm_px,
+        fwhm_px=seen.psf.fwhm_px,
         columns=_image_columns(rng, pointing, reference, seen),
         shift=(float(solution[0, 0]), float(solution[1, 0])),
         turn=solution,
@@ -340,8 +356,8 @@ def _image_columns(
     """Columns of the candidate record that belong to the image."""
     how = seen.frame.conditions
     pid = exposure_id(how.jd, pointing.detector)
-    area = 1.0 / float((how.psf.image(10) ** 2).sum())
-    limit = how.zero_point - 2.5 * math.log10(5.0 * math.sqrt(seen.variance * area))
+    area = 1.0 / float((seen.psf.image(10) ** 2).sum())
+    limit = how.zero_point - 2.5 * math.log10(5.0 * LIMIT_SCATTER * math.sqrt(seen.variance * area))
     epochs = reference.epochs
     return {
         "jd": how.jd, "fid": pointing.band, "pid": pid, "diffmaglim": limit,
@@ -395,7 +411,7 @@ def _visit_columns(
     calibration = _calibration(rng, band, recipe.zero_point + float(rng.normal(0.0, 0.06)))
     shared = {name: calibration[name] for name in ("magzpsci", "magzpsciunc", "magzpscirms", "clrcoeff", "clrcounc")}
     pid = exposure_id(jd, pointing.detector)
-    row: dict[str, Any] = dict.fromkeys(_history_columns())
+    row: dict[str, Any] = dict.fromkeys(HISTORY)
     row |= {
         "jd": jd, "fid": band, "pid": pid, "diffmaglim": limit, "pdiffimfilename": _file_name(pointing, jd),
         "programpi": "Simulated", "programid": 1, "nid": math.floor(jd - NID_ZERO_JD), "rcid": pointing.detector,
@@ -410,16 +426,3 @@ def _visit_columns(
         "diffmaglim": limit, "programid": 1, "jd": jd, "procstatus": "0",
     }  # fmt: skip
     return row | {"forced": forced, "now": pointing.jd}
-
-
-def _history_columns() -> tuple[str, ...]:
-    """Fields of prv_candidates, in the schema's order."""
-    return HISTORY
-
-
-HISTORY = tuple(
-    "jd fid pid diffmaglim pdiffimfilename programpi programid candid isdiffpos tblid nid rcid field xpos ypos ra dec "  # noqa: SIM905
-    "magpsf sigmapsf chipsf magap sigmagap distnr magnr sigmagnr chinr sharpnr sky magdiff fwhm classtar mindtoedge "
-    "magfromlim seeratio aimage bimage aimagerat bimagerat elong nneg nbad rb ssdistnr ssmagnr ssnamenr sumrat magapbig "
-    "sigmagapbig ranr decnr scorr magzpsci magzpsciunc magzpscirms clrcoeff clrcounc rbversion".split()
-)

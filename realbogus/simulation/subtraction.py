@@ -170,7 +170,7 @@ def _solve(normal: Floats, right: Floats, surface: Floats) -> Floats:
 def _surface(coefficients: Floats, shape: tuple[int, ...]) -> Image:
     v, u = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
     out = np.zeros(shape)
-    for c, term in zip(coefficients, polynomial(u, v), strict=False):  # type: ignore[arg-type]
+    for c, term in zip(coefficients, polynomial(u, v), strict=False):
         out += c * term
     return out
 
