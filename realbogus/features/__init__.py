@@ -16,6 +16,7 @@ import numpy as np
 from realbogus.alerts import AlertBatch, Matrix
 from realbogus.errors import FeatureMismatch
 from realbogus.features.columns import J, K
+from realbogus.features.compiled import NAMES, kernels, stamp_features
 from realbogus.features.defects import G
 from realbogus.features.feature import FAMILIES, NAN_RULES, Feature
 from realbogus.features.fits import B
@@ -29,8 +30,8 @@ from realbogus.features.symmetry import E
 from realbogus.features.view import View
 
 __all__ = [
-    "CATALOGUE", "FAMILIES", "FEATURE_SETS", "NAN_RULES", "Feature", "check", "definitions", "digest", "extract",
-    "warm_up",
+    "CATALOGUE", "COMPILED", "FAMILIES", "FEATURE_SETS", "NAN_RULES", "Feature", "check", "definitions", "digest",
+    "extract", "warm_up",
 ]  # fmt: skip
 
 CHUNK = 64  # alerts measured together: larger batches leave the processor's cache
@@ -38,6 +39,9 @@ CHUNK = 64  # alerts measured together: larger batches leave the processor's cac
 CATALOGUE: Mapping[str, Feature] = MappingProxyType(
     {feature.name: feature for family in (A, B, C, D, E, F, G, H, I, J, K) for feature in family.features}
 )
+
+_PLACES = {name: place for place, name in enumerate(NAMES)}
+COMPILED = frozenset(NAMES) | {name for name, feature in CATALOGUE.items() if not feature.stamps}  # fit for a stream
 
 FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -59,11 +63,26 @@ def extract(batch: AlertBatch, names: Sequence[str], *, compiled: bool = True) -
     if unknown:
         raise FeatureMismatch(missing=unknown)
     out = np.empty((len(batch), len(names)), np.float32)
-    for rows, part in _chunks(batch):
+    left = _extract_compiled(batch, names, out) if compiled else range(len(names))
+    for rows, part in _chunks(batch) if left else ():
         view = View(part)
-        for j, name in enumerate(names):
-            out[rows, j] = _narrow(CATALOGUE[name](view))
+        for j in left:
+            out[rows, j] = _narrow(CATALOGUE[names[j]](view))
     return out
+
+
+def _extract_compiled(batch: AlertBatch, names: Sequence[str], out: Matrix) -> Sequence[int]:
+    """Fill the columns of what is compiled or needs no pixels; the places that are left."""
+    view = View(batch)
+    wanted = frozenset(names).intersection(_PLACES)
+    if wanted:
+        measured = stamp_features(batch.triplets, view.psf, view.disk_radius, view.sign, wanted)
+    for j, name in enumerate(names):
+        if name in wanted:
+            out[:, j] = _narrow(measured[:, _PLACES[name]])
+        elif not CATALOGUE[name].stamps:
+            out[:, j] = _narrow(CATALOGUE[name](view))
+    return [j for j, name in enumerate(names) if name not in COMPILED]
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
@@ -116,3 +135,4 @@ def digest(names: Sequence[str]) -> str:
 
 def warm_up() -> None:
     """Compile or load the kernels, so that the first alert of a night does not wait for it."""
+    kernels()

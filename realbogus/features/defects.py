@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from realbogus.alerts import Column
+from realbogus.alerts import CENTRE, Column
 from realbogus.features import geometry as geo
 from realbogus.features.feature import Family
 from realbogus.features.noise import AUTOSCAN
@@ -46,7 +46,7 @@ def lacosmic(view: View) -> Column:
 
 def _brightest(view: View) -> NDArray[np.intp]:
     """Flat index of the brightest valid pixel of d with r <= W."""
-    near = (view.psf[:, None] >= geo.R) & view.difference.ok
+    near = view.near & view.difference.ok
     index: NDArray[np.intp] = np.where(near, view.difference.window, -np.inf).argmax(axis=1)
     return index
 
@@ -54,7 +54,7 @@ def _brightest(view: View) -> NDArray[np.intp]:
 def _isolation(view: View, layer: Layer) -> Column:
     """(peak - mean of the 8 neighbours) / peak at the brightest pixel of d, -1 at least."""
     rows, at = np.arange(len(view.psf)), _brightest(view)
-    near = [np.clip(at + y * geo.SIDE + x, 0, geo.PIXELS - 1) for y, x in NEIGHBOURS]
+    near = [at + y * geo.SIDE + x for y, x in NEIGHBOURS]
     values = np.array([layer.window[rows, i] for i in near])
     seen = np.array([layer.ok[rows, i] for i in near])
     peak = layer.window[rows, at]
@@ -77,19 +77,19 @@ def peak_ring8_sci(view: View) -> Column:
 
 @G.feature(-3, 50, "N1", AUTOSCAN + " (COLMEDS), rows ours", stamps="D", unit="sigma")
 def line_med_max(view: View) -> Column:
-    """Largest median of z along the 21 central rows and the 21 central columns, over the whole stamp."""
-    layer = view.difference
-    z = np.where(layer.valid, layer.pixels, np.nan) / layer.noise[:, None, None]
-    lines = np.concatenate([z[:, geo.WINDOW], z[:, :, geo.WINDOW].transpose(0, 2, 1)], axis=1)
+    """Largest median of z along the rows and columns within 2 px of the candidate, over the whole stamp."""
+    layer, near = view.difference, slice(CENTRE - geo.LINE_OFFSET_PX, CENTRE + geo.LINE_OFFSET_PX + 1)
+    d = np.where(layer.valid, layer.pixels, np.nan)
+    lines = np.concatenate([d[:, near], d[:, :, near].transpose(0, 2, 1)], axis=1)
     count = np.isfinite(lines).sum(axis=2)
     medians = median_of_rows(lines.reshape(-1, lines.shape[2]), count.ravel()).reshape(count.shape)
-    best = np.where(count >= 32, medians, -np.inf).max(axis=1)
+    best = np.where(count >= 32, medians, -np.inf).max(axis=1) / layer.noise
     return np.where(view.seen_enough, best, np.nan)
 
 
 @G.feature(0, 5, "N1", "ours", stamps="D")
 def radon_peak(view: View) -> Column:
-    """ln(1 + largest sum z / sqrt(pixels)) over 24 angles of lines that pass within 3 px, z clipped to 5.
+    """ln(1 + largest sum z / sqrt(pixels)) over 24 angles of lines that pass within 2 px, z clipped to 5.
 
     Lines run over the whole stamp and hold at least 20 valid pixels. A streak that made the candidate passes it,
     so other lines would only find other sources.

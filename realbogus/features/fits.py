@@ -170,12 +170,12 @@ def matched(view: View) -> NDArray[np.float64]:
 def mf_offset(view: View) -> Column:
     """Distance of the maximum of P * d from the candidate, searched within r <= W, parabola-refined."""
     smooth = matched(view)
-    flat = np.where(view.psf[:, None] >= geo.R, smooth.reshape(-1, geo.PIXELS), -np.inf)
+    flat = np.where(view.near, smooth.reshape(-1, geo.PIXELS), -np.inf)
     best, rows = flat.argmax(axis=1), np.arange(len(flat))
     y, x = best // geo.SIDE, best % geo.SIDE
     top = smooth[rows, y, x]
-    dy = _top(top, smooth[rows, y - 1, x], smooth[rows, np.minimum(y + 1, geo.SIDE - 1), x])
-    dx = _top(top, smooth[rows, y, x - 1], smooth[rows, y, np.minimum(x + 1, geo.SIDE - 1)])
+    dy = _top(top, smooth[rows, y - 1, x], smooth[rows, y + 1, x])
+    dx = _top(top, smooth[rows, y, x - 1], smooth[rows, y, x + 1])
     distance = np.hypot(y - geo.HALF + dy, x - geo.HALF + dx) / view.psf
     return np.where(view.enough(view.disk, view.difference.ok), distance, np.nan)
 

@@ -28,6 +28,7 @@ R: Table = np.sqrt(R2)
 RING: NDArray[np.int64] = np.rint(R).astype(np.int64)  # rings of one pixel; ring 0 is the candidate's pixel
 BOX5: Mask = np.maximum(np.abs(X), np.abs(Y)) <= 2  # [29:34, 29:34] of a 63 x 63 stamp, as ZTF counts nneg
 BOX7: Mask = np.maximum(np.abs(X), np.abs(Y)) <= 3
+LINE_OFFSET_PX = 2  # lines of the stamp are judged if they pass the candidate this near
 APERTURE_PX = 5.0  # radius; that of autoScan
 
 _SAFE_R = np.where(R > 0, R, 1.0)
@@ -60,7 +61,9 @@ def circle_overlap(radius: float, samples: int = 400) -> Table:
 APERTURE: Table = circle_overlap(APERTURE_PX)
 
 
-def lines_through_centre(n_angles: int = 24, offset_px: int = 3) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def lines_through_centre(
+    n_angles: int = 24, offset_px: int = LINE_OFFSET_PX
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixel lines over the whole stamp that pass the candidate within offset_px: flat indices and lengths.
 
     (L, 63) indices into a 63 x 63 stamp, padded with 0 beyond the length (L,). n_angles is a multiple of 4, so the

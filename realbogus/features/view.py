@@ -124,10 +124,22 @@ class View:
         self.survey = batch.survey
         self.columns_read: set[str] = set()
         self._kept: dict[str, object] = {}
-        stamps = batch.triplets
-        self.difference = Layer(stamps[:, DIFFERENCE])
-        self.science = Layer(stamps[:, SCIENCE])
-        self.template = Layer(stamps[:, TEMPLATE])
+        self._triplets = batch.triplets
+
+    @cached_property
+    def difference(self) -> Layer:
+        """The difference stamps, the candidate positive."""
+        return Layer(self._triplets[:, DIFFERENCE])
+
+    @cached_property
+    def science(self) -> Layer:
+        """The science stamps."""
+        return Layer(self._triplets[:, SCIENCE])
+
+    @cached_property
+    def template(self) -> Layer:
+        """The template stamps."""
+        return Layer(self._triplets[:, TEMPLATE])
 
     def column(self, name: str) -> Column:
         """A column of the batch (N,), NaN = undefined. Raises DeniedColumn where features may not read it."""
@@ -167,6 +179,11 @@ class View:
     def core(self) -> WindowMask:
         """Region C: r <= max(1.5 W, 3 px)."""
         return np.maximum(1.5 * self.psf, 3.0)[:, None] >= geo.R
+
+    @cached_property
+    def near(self) -> WindowMask:
+        """Where peaks are looked for: r <= W, and with neighbours on all sides inside the window."""
+        return np.minimum(self.psf, geo.HALF - 1.0)[:, None] >= geo.R
 
     @cached_property
     def disk_radius(self) -> Column:

@@ -1,0 +1,229 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The compiled way from triplets to stamp features: one pass over each alert, group by group as wanted.
+
+Three steps for a handful of alerts at a time: `prepare` masks the stamps, numpy sorts them (its vectorised sort beats
+any selection written by hand; a sorted stamp gives median and MAD), `measure` does all else. `measure` and `prepare`
+are the only functions that are cached on disk. They are closures over a hash of all kernel sources, since numba looks
+only at the file of the function itself to tell whether a cached one is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numba import boolean, float32, float64, int64, njit, types
+from numpy.typing import NDArray
+
+from realbogus.alerts import STAMP_SIDE, Column, Triplets
+from realbogus.features import geometry as geo
+from realbogus.features import kernels_fits as fits
+from realbogus.features import kernels_relations as relations
+from realbogus.features import kernels_shape as shape
+from realbogus.features.kernels_window import (
+    FAR,
+    OPTIONS,
+    PIXELS,
+    SIZE,
+    START,
+    STRIDE,
+    clean,
+    enough,
+    gaussian_taps,
+    levels,
+    norm_of,
+    outer,
+    padded,
+    sigma_of,
+    total,
+    turn,
+    window,
+)
+
+TOGETHER = 32  # alerts prepared and sorted together: 1.5 MB of stamps, which stays in the processor's cache
+FRACTIONS = ("nan_frac_d", "nan_frac_s", "nan_frac_t")
+GROUPS = (
+    FRACTIONS, shape.COUNTS, fits.POINT, fits.GAUSS, fits.TESTS, shape.SUMS, shape.MOMENTS, shape.RINGS,
+    shape.ZERNIKE, shape.MORPHOLOGY, relations.PHOTOMETRY, relations.RELATIONS, relations.REGISTRATION,
+    relations.GRADIENT, relations.PEAKS, relations.LINES, relations.SURROUNDINGS,
+)  # fmt: skip
+NAMES = tuple(name for group in GROUPS for name in group)  # in the order of the columns of `measure`
+_AT = tuple(int(n) for n in np.cumsum([0] + [len(group) for group in GROUPS]))
+_RADII = padded(geo.R, FAR)
+_FILES = ("kernels_window", "kernels_fits", "kernels_shape", "kernels_relations", "compiled", "geometry")
+
+
+def _salt() -> int:
+    """A hash of the sources that the compiled code is made of."""
+    here = Path(__file__).parent
+    text = b"".join((here / f"{name}.py").read_bytes() for name in _FILES)
+    return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
+
+
+Kernel = Callable[..., None]
+
+
+@cache
+def kernels() -> tuple[Kernel, Kernel]:
+    """`prepare` and `measure`, loaded from numba's cache on disk or compiled."""
+    return _prepare(_salt()), _measure(_salt())
+
+
+def _readonly(dtype: types.Type, ndim: int) -> types.Array:
+    return types.Array(dtype, ndim, "C", readonly=True)
+
+
+def _prepare(salt: int) -> Kernel:
+    signature = types.void(
+        _readonly(float32, 3), _readonly(float64, 1), float32[:, :, ::1], int64[:, ::1], float32[:, ::1]
+    )
+
+    @njit(signature, cache=True, **OPTIONS)
+    def prepare(raw, radius, stamps, counts, disk):
+        """Stamps with NaN for invalid pixels, how many are valid, and the valid difference pixels of K, else inf."""
+        if salt < 0:
+            return
+        for row in range(len(raw)):
+            for k in range(3):
+                counts[row, k] = clean(raw[row, k], stamps[row, k])
+            d = stamps[row, 2]
+            for y in range(21):
+                for x in range(21):
+                    value = d[(START + y) * STAMP_SIDE + START + x]
+                    seen = _RADII[y * STRIDE + x] <= radius[row] and not np.isnan(value)
+                    disk[row, y * 21 + x] = value if seen else np.float32(np.inf)
+
+    kernel: Kernel = prepare
+    return kernel
+
+
+def _measure(salt: int) -> Kernel:
+    signature = types.void(
+        _readonly(float32, 3), _readonly(float32, 3), _readonly(int64, 2), _readonly(float32, 2),
+        _readonly(float64, 1), _readonly(float64, 1), _readonly(float64, 1), _readonly(boolean, 1), float64[:, ::1],
+    )  # fmt: skip
+
+    @njit(signature, cache=True, **OPTIONS)
+    def measure(stamps, ordered, counts, ordered_disk, width, radius, sign, wanted, out):
+        """All wanted groups of features for each alert; the order of the columns is NAMES."""
+        if salt < 0:
+            return
+        s, t, d = np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE)
+        ok_s, ok_t, ok_d = np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE)
+        p, disk, core, seen, core_seen = np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE)
+        turned, turned_ok = np.zeros(SIZE), np.zeros(SIZE)
+        taps, noises, box, light = np.empty(21), np.empty(3), np.empty((5, 5)), np.empty(441)
+        for row in range(len(stamps)):
+            w, answer = width[row], out[row]
+            b_s, noises[0] = levels(ordered[row, 0], counts[row, 0])
+            b_t, noises[1] = levels(ordered[row, 1], counts[row, 1])
+            b_d, noises[2] = levels(ordered[row, 2], counts[row, 2])
+            noise = noises[2]
+            window(stamps[row, 0], b_s, s, ok_s)
+            window(stamps[row, 1], b_t, t, ok_t)
+            n_ok = window(stamps[row, 2], b_d, d, ok_d)
+            n_st = 0.0
+            reach = max(1.5 * w, 3.0)
+            for i in range(SIZE):
+                disk[i] = 1.0 if _RADII[i] <= radius[row] else 0.0
+                core[i] = 1.0 if _RADII[i] <= reach else 0.0
+                seen[i] = disk[i] * ok_d[i]
+                core_seen[i] = core[i] * ok_d[i]
+                n_st += ok_s[i] * ok_t[i]
+            n_disk, n_seen, n_core, n_core_seen = total(disk), total(seen), total(core), total(core_seen)
+            usable, full_disk = enough(n_seen, n_disk), n_seen == n_disk
+            sigma = sigma_of(w)
+            gaussian_taps(taps, sigma, 0.0)
+            outer(p, taps, taps, norm_of(sigma))
+            turn(d, turned)
+            flux = fits.point_source(
+                d, core_seen, n_core, n_core_seen, seen, n_seen, usable, p, taps, turned, _RADII, w, noise,
+                answer[_AT[2] : _AT[3]],
+            )  # fmt: skip
+            if wanted[0]:
+                for k in range(3):
+                    answer[_AT[0] + k] = 1 - counts[row, (k + 2) % 3] / PIXELS
+            if wanted[1]:
+                for y in range(5):
+                    for x in range(5):
+                        box[y, x] = np.float64(stamps[row, 2, (START + 8 + y) * STAMP_SIDE + START + 8 + x])
+                shape.counts(d, ok_d, noise, t, ok_t, noises[1], box, answer[_AT[1] : _AT[2]])
+            if wanted[3]:
+                turn(ok_d, turned_ok)
+                fits.gaussian_fit(
+                    d, ok_d, turned, turned_ok, n_ok == 441, seen, usable, enough(n_ok, 441.0), n_ok, w,
+                    answer[_AT[3] : _AT[4]],
+                )  # fmt: skip
+            if wanted[4]:
+                fits.hypotheses(d, seen, full_disk, p, w, noise, usable, answer[_AT[4] : _AT[5]])
+            if wanted[5]:
+                shape.sums(d, seen, n_seen, n_disk, p, w, noise, usable, answer[_AT[5] : _AT[6]])
+            if wanted[6]:
+                shape.moments(d, seen, p, w, usable, answer[_AT[6] : _AT[7]])
+            if wanted[7]:
+                shape.rings(d, seen, noise, usable, answer[_AT[7] : _AT[8]])
+            if wanted[8]:
+                shape.zernike(d, seen, full_disk, p, radius[row], usable, answer[_AT[8] : _AT[9]])
+            if wanted[9]:
+                n = int(n_seen)
+                for k in range(n):
+                    light[k] = np.float64(ordered_disk[row, k]) - b_d
+                shape.morphology(d, seen, p, light, n, usable, answer[_AT[9] : _AT[10]])
+            if wanted[10] or wanted[11]:
+                at = _AT[10]
+                scale, offset = relations.whole_stamp(
+                    stamps[row, 0],
+                    stamps[row, 1],
+                    stamps[row, 2],
+                    b_s,
+                    b_t,
+                    b_d,
+                    counts[row].sum() == 3 * PIXELS,
+                    sign[row],
+                    answer[at : at + 1],
+                )
+                relations.photometry(d, ok_d, t, ok_t, scale, flux, usable, answer[_AT[10] : _AT[11]])
+                relations.relations(
+                    s, t, d, ok_s, ok_t, ok_d, disk, n_disk, core, n_core, p, noises, sign[row], scale, offset,
+                    answer[_AT[11] : _AT[12]],
+                )  # fmt: skip
+            if wanted[12]:
+                relations.registration(s, ok_s, stamps[row, 1], b_t, n_st, w, answer[_AT[12] : _AT[13]])
+            if wanted[13]:
+                relations.gradient(d, ok_d, t, ok_t, disk, n_disk, answer[_AT[13] : _AT[14]])
+            if wanted[14]:
+                relations.peaks(d, ok_d, s, ok_s, t, ok_t, _RADII, disk, n_disk, w, answer[_AT[14] : _AT[15]])
+            if wanted[15]:
+                relations.lines(stamps[row, 2], b_d, noise, usable, answer[_AT[15] : _AT[16]])
+            if wanted[16]:
+                relations.surroundings(d, ok_d, disk, noise, answer[_AT[16] : _AT[17]])
+
+    kernel: Kernel = measure
+    return kernel
+
+
+def stamp_features(
+    triplets: Triplets, width: Column, radius: Column, sign: Column, names: frozenset[str]
+) -> NDArray[np.float64]:
+    """Measure (N, len(NAMES)); columns of groups that hold none of the names are left as NaN.
+
+    width is W and radius that of K in pixels, sign +1 or -1 as the candidate is brighter or fainter.
+    """
+    prepare, measure = kernels()
+    out = np.full((len(triplets), len(NAMES)), np.nan)
+    wanted = np.array([not names.isdisjoint(group) for group in GROUPS])
+    raw = np.ascontiguousarray(triplets).reshape(len(triplets), 3, PIXELS)
+    stamps = np.empty((min(TOGETHER, len(raw)), 3, PIXELS), np.float32)
+    counts, disk = np.empty((len(stamps), 3), np.int64), np.empty((len(stamps), geo.PIXELS), np.float32)
+    for start in range(0, len(raw), TOGETHER):
+        rows = slice(start, min(start + TOGETHER, len(raw)))
+        n = rows.stop - start
+        prepare(raw[rows], radius[rows], stamps[:n], counts[:n], disk[:n])
+        ordered = np.sort(stamps[:n], axis=-1)
+        disk[:n].sort(axis=-1)
+        measure(stamps[:n], ordered, counts[:n], disk[:n], width[rows], radius[rows], sign[rows], wanted, out[rows])
+    out[~np.isfinite(out)] = np.nan
+    return out
