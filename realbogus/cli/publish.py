@@ -1,4 +1,4 @@
-"""Drain the VOEvent outbox into its sinks: the archive folder, a Kafka topic, a VOEvent broker.
+"""Drain the VOEvent outbox into its sinks: the archive folder, a Kafka topic, VOEvent brokers and subscribers.
 
     realbogus publish --config worker.toml
     realbogus publish --config worker.toml --until-idle 10
@@ -28,6 +28,7 @@ from pathlib import Path
 from rich.console import Console
 
 from realbogus import config
+from realbogus.errors import ConfigError
 from realbogus.publish.archive import Archive
 from realbogus.publish.kafka_topic import KafkaTopic
 from realbogus.publish.ledger import Ledger
@@ -36,6 +37,7 @@ from realbogus.publish.outbox import Counts, Publisher
 from realbogus.publish.settings import PublishSettings
 from realbogus.publish.sinks import EventSink
 from realbogus.publish.vtp_author import VtpAuthor
+from realbogus.publish.vtp_broadcaster import VtpBroadcaster
 from realbogus.stream.kafka import KafkaSink, KafkaSource, client_settings
 from realbogus.stream.protocols import SystemClock
 from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
@@ -108,6 +110,11 @@ def _sinks(settings: config.Settings, ledger: Ledger) -> Iterator[EventSink]:
         yield KafkaTopic(publish.topic, properties, delivery_s=publish.delivery_s)
     if publish.vtp_author:
         yield VtpAuthor(*publish.vtp_address, refusal=lambda event: ledger.refusal(event, VtpAuthor.name))
+    if publish.vtp_port:
+        if settings.voevent is None:
+            raise ConfigError(["publish.vtp_port needs section [voevent]: subscribers are told whose events they get"])
+        ivorn = settings.voevent.prefix.rstrip("#")
+        yield VtpBroadcaster(publish.vtp_host, publish.vtp_port, ivorn=ivorn, allow=publish.vtp_allow)
 
 
 def _source(settings: config.Settings, metrics: Metrics) -> KafkaSource:
@@ -154,4 +161,5 @@ def _tell(counts: Counts, publish: PublishSettings) -> None:
     where = [str(publish.archive)] if publish.archive is not None else []
     where += [f"topic {publish.topic}"] if publish.topic else []
     where += [f"broker {publish.vtp_author}"] if publish.vtp_author else []
+    where += [f"subscribers at {publish.vtp_host}:{publish.vtp_port}"] if publish.vtp_port else []
     Console(stderr=True).print(f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False)

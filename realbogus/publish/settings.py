@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ class PublishSettings:
     archive: Path | None = Path("voevents")  # folder of the archive, a file an event; None = no archive
     topic: str = ""  # Kafka topic for the events as XML; "" = none
     vtp_author: str = ""  # VOEvent broker to hand events to, "host:port", usually port 8098; "" = none
+    vtp_port: int = 0  # where subscribers of the VOEvent Transport Protocol connect, usually 8099; 0 = nowhere
+    vtp_host: str = "127.0.0.1"  # address to listen on for them; the protocol has neither encryption nor passwords
+    vtp_allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # networks that may connect
     batch: int = 200  # events taken from the outbox and settled together
     wait_s: float = 0.5  # s; longest an event waits for its batch to fill
     attempts: int = 20  # tries of one event at one sink before it is parked; with the waits below about 15 min
@@ -42,8 +46,8 @@ class PublishSettings:
         return host.strip("[]"), int(port)
 
     def _problems(self) -> Iterator[str]:
-        if self.archive is None and not self.topic and not self.vtp_author:
-            yield "publish.archive, publish.topic and publish.vtp_author are all off: events would go nowhere"
+        if self.archive is None and not (self.topic or self.vtp_author or self.vtp_port):
+            yield "publish.archive, topic, vtp_author and vtp_port are all off: events would go nowhere"
         if self.vtp_author and not _HOST_PORT.fullmatch(self.vtp_author):
             yield f"publish.vtp_author is {self.vtp_author!r}; expected host:port, such as 'broker.example.org:8098'"
         for name in ("outbox", "group_id"):
@@ -51,11 +55,23 @@ class PublishSettings:
                 yield f"publish.{name} is empty"
         if self.topic and self.topic == self.outbox:
             yield f"publish.topic is the outbox {self.outbox!r} itself: the publisher would feed on its own events"
-        if not 0 <= self.port <= 65535:
-            yield f"publish.port is {self.port}; expected 0 to 65535"
+        for name in ("port", "vtp_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                yield f"publish.{name} is {getattr(self, name)}; expected 0 to 65535"
+        for network in self.vtp_allow:
+            if not _is_network(network):
+                yield f"publish.vtp_allow: {network!r} is no network; expected such as '192.0.2.0/24'"
         for name in ("batch", "attempts"):
             if getattr(self, name) < 1:
                 yield f"publish.{name} is {getattr(self, name)}; expected at least 1"
         for name in ("wait_s", "retry_s", "retry_longest_s", "delivery_s"):
             if not getattr(self, name) > 0:
                 yield f"publish.{name} is {getattr(self, name)}; expected more than 0 s"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -96,7 +96,7 @@ def _check_bytes(xml: bytes) -> None:
 
 def _parse(xml: bytes) -> etree._Element:
     try:
-        root = etree.fromstring(xml, _parser())
+        root = etree.fromstring(xml, parser())
     except etree.XMLSyntaxError as error:
         raise VOEventError(f"not well-formed: {error.msg}") from None
     if xml.count(b"xmlns") > 1 and any(len(node.nsmap) > 1 for node in root.iter()):
@@ -105,13 +105,14 @@ def _parse(xml: bytes) -> etree._Element:
 
 
 @cache
-def _parser() -> etree.XMLParser:
+def parser() -> etree.XMLParser:
+    """The parser with everything shut that reaches beyond the bytes: entities, DTDs, the network."""
     return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 
 
 @cache
 def _schema() -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(str(shipped("schemas") / "voevent" / "event.xsd"), _parser()))
+    return etree.XMLSchema(etree.parse(str(shipped("schemas") / "voevent" / "event.xsd"), parser()))
 
 
 def _params(what: etree._Element) -> _Params:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from voevent_cases import STYLE, scored
 
 from realbogus.publish.sinks import SENT, Answer
 from realbogus.publish.vtp_author import VtpAuthor
+from realbogus.publish.vtp_broadcaster import VtpBroadcaster
 from realbogus.voevent import build
 
 pytestmark = pytest.mark.interop
@@ -85,4 +86,20 @@ def test_comet_accepts_relays_and_filters_our_events(tmp_path):
             assert ours.send([HIGH[0]]) == [SENT]  # Comet says "previously seen", which means that it has the event
             wanted = {hashlib.sha256(event.xml).hexdigest() for event in [*HIGH, ODD]}
             until(lambda: saved(kept) >= wanted, "the events did not reach the subscriber")
+    assert saved(kept) == wanted
+
+
+def test_a_comet_subscriber_lives_on_our_broadcaster(tmp_path):
+    pytest.importorskip("comet", reason="needs Comet")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with closing(VtpBroadcaster("127.0.0.1", 0, ivorn="ivo://org.example.survey/realbogus", alive_s=0.3)) as ours:
+        subscriber = [f"--remote=127.0.0.1:{ours.port}", "--save-event", f"--save-event-directory={kept}"]
+        subscriber += ["--filter=//Param[@name='rb_score' and number(@value) > 0.9]"]
+        with comet(tmp_path, "subscriber", subscriber) as log:
+            until(lambda: log.read_bytes().count(b"IAmAlive received") >= 4, "Comet did not stay")
+            ours.send([*LOW, *HIGH, ODD])
+            wanted = {hashlib.sha256(event.xml).hexdigest() for event in [*HIGH, ODD]}
+            until(lambda: saved(kept) >= wanted, "the events did not reach Comet")
+            assert ours.connected == 1
     assert saved(kept) == wanted
