@@ -17,7 +17,7 @@ from realbogus.simulation.exposure import convolve_varying
 from realbogus.simulation.optics import Image
 
 Floats = NDArray[np.float64]
-WINDOW_PX = 1.2  # sigma of the window for the second moments
+WINDOW_PX = 1.05  # sigma of the window for the second moments
 COLUMNS = (
     "x", "y", "sign", "scorr", "flux", "flux_error", "chi2", "aperture", "aperture_error", "wide", "wide_error",
     "width", "a", "b", "elong", "nneg", "nbad", "sumrat", "dsnrms", "ssnrms", "sky", "missing",
@@ -172,16 +172,31 @@ def _ring_median(d: Image, missing: NDArray[np.bool_], j: int, i: int) -> float:
 
 
 @njit(cache=True)
-def _psf_value(psf: Image, y: float, x: float) -> float:
-    """The PSF at an offset from its centre, bilinear."""
-    c = psf.shape[0] // 2
-    y, x = y + c, x + c
-    j, i = math.floor(y), math.floor(x)
-    if j < 0 or i < 0 or j + 1 >= psf.shape[0] or i + 1 >= psf.shape[1]:
-        return 0.0
-    q, p = y - j, x - i
-    low = (1 - p) * psf[j, i] + p * psf[j, i + 1]
-    return float((1 - q) * low + q * ((1 - p) * psf[j + 1, i] + p * psf[j + 1, i + 1]))
+def _cubic(t: float, weights: Floats) -> None:
+    """Weights of Catmull and Rom's cubic for the pixels -1, 0, 1, 2 at a fraction t in [0, 1)."""
+    weights[0] = 0.5 * t * (t * (2.0 - t) - 1.0)
+    weights[1] = 0.5 * (t * t * (3.0 * t - 5.0) + 2.0)
+    weights[2] = 0.5 * t * (t * (4.0 - 3.0 * t) + 1.0)
+    weights[3] = 0.5 * t * t * (t - 1.0)
+
+
+@njit(cache=True)
+def _shifted(psf: Image, fx: float, fy: float) -> Image:
+    """The inner 11 x 11 pixels of the PSF moved by a fraction of a pixel; bilinear shifts would blur it."""
+    out = np.zeros((11, 11))
+    wx, wy = np.empty(4), np.empty(4)
+    i0, j0 = math.floor(-fx), math.floor(-fy)
+    _cubic(-fx - i0, wx)
+    _cubic(-fy - j0, wy)
+    c = psf.shape[0] // 2 - 5
+    for v in range(11):
+        for u in range(11):
+            total = 0.0
+            for n in range(4):
+                for m in range(4):
+                    total += wy[n] * wx[m] * psf[c + v + j0 + n - 1, c + u + i0 + m - 1]
+            out[v, u] = total
+    return out
 
 
 @njit(cache=True)
@@ -189,12 +204,13 @@ def _psf_fit(
     d: Image, variance: Image, missing: NDArray[np.bool_], psf: Image, j: int, i: int, fx: float, fy: float, sign: float
 ) -> tuple[float, float, float]:
     """Weighted flux of the PSF at a place, its error, and the reduced chi square within 4 pixels."""
+    profile = _shifted(psf, fx, fy)
     top, bottom, plain, n = 0.0, 0.0, 0.0, 0
     for v in range(max(j - 5, 0), min(j + 6, d.shape[0])):
         for u in range(max(i - 5, 0), min(i + 6, d.shape[1])):
             if missing[v, u] or (v - j) ** 2 + (u - i) ** 2 > 25:
                 continue
-            p = _psf_value(psf, v - j - fy, u - i - fx)
+            p = profile[v - j + 5, u - i + 5]
             top += p * sign * d[v, u] / variance[v, u]
             bottom += p * p / variance[v, u]
     if bottom <= 0.0:
@@ -204,7 +220,7 @@ def _psf_fit(
         for u in range(max(i - 4, 0), min(i + 5, d.shape[1])):
             if missing[v, u] or (v - j) ** 2 + (u - i) ** 2 > 16:
                 continue
-            rest = sign * d[v, u] - flux * _psf_value(psf, v - j - fy, u - i - fx)
+            rest = sign * d[v, u] - flux * profile[v - j + 5, u - i + 5]
             plain += rest * rest / variance[v, u]
             n += 1
     return flux, 1.0 / math.sqrt(bottom), plain / max(n - 1, 1)

@@ -56,13 +56,15 @@ def reference_catalogue(reference: Reference) -> ReferenceCatalogue:
     found = detect(flat, variance, reference.psf.image(10), threshold=4.0)
     found = found.where((found["sign"] > 0) & (found["flux"] > 0) & (found["missing"] == 0))
     flux, snr = found["flux"], found["flux"] / found["flux_error"]
+    good = (snr > 30) & (snr < 3000)
+    width = found["width"] / (float(np.median(found["width"][good])) if good.any() else 1.0)
     return ReferenceCatalogue(
         x=found["x"] - PAD,
         y=found["y"] - PAD,
         mag=reference.zero_point - 2.5 * np.log10(flux),
         error=np.hypot(2.5 * found["flux_error"] / flux, 0.016),
         chi=np.clip(0.6 * np.sqrt(found["chi2"] / (1.0 + (0.02 * snr) ** 2)), 0.2, 12.0),
-        sharp=np.clip(0.35 * (np.clip(found["width"], 0.3, 3.0) ** 2 - 1.0) - 0.02, -0.75, 1.3),
+        sharp=np.clip(0.35 * (np.clip(width, 0.3, 3.0) ** 2 - 1.0) - 0.02, -0.75, 1.3),
     )
 
 

@@ -35,7 +35,7 @@ PUBLISHER = "realbogus simulation"
 HALF = 31  # pixels: stamps are 63 x 63 around the candidate
 GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
 MAG = 2.5 / np.log(10.0)
-NARROWER = 0.93  # what the survey's core fits give for a point source, in widths of the PSF
+NARROWER = 0.84  # what the survey's core fits give for a point source, in widths of the PSF
 SCATTER = 1.25  # real packets: scorr times sigmapsf is 1.3 times 1.0857 where the PSF fits well
 
 

@@ -98,7 +98,7 @@ class Scene:
 
 def draw_scene(rng: np.random.Generator, recipe: Recipe, jd: float) -> Scene:
     """A new field to be observed around this date."""
-    crowding = float(min(np.exp(rng.normal(0.0, recipe.stars_spread)), 9.0))
+    crowding = float(min(np.exp(rng.normal(0.0, recipe.stars_spread)), 8.0))
     stars = _draw_stars(rng, recipe, crowding)
     galaxies = _draw_galaxies(rng, recipe)
     makers = (

@@ -1,0 +1,188 @@
+"""The simulator's parts: PSFs, frames, subtraction, detection, truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from realbogus.simulation import BOGUS_KINDS, Recipe
+from realbogus.simulation.defects import add_noise, draw_detector
+from realbogus.simulation.detection import detect, matched_filter
+from realbogus.simulation.exposure import LANCZOS, convolve_varying, draw_conditions, expose, make_reference, register
+from realbogus.simulation.night import plan
+from realbogus.simulation.optics import PSF, draw_psf, paint_points
+from realbogus.simulation.pointing import observe
+from realbogus.simulation.scene import draw_scene
+from realbogus.simulation.subtraction import alard_lupton, gaussian_basis, mesh_background
+
+SIDE = 512
+CALM = dict.fromkeys(
+    ("cosmic_rays", "hot_pixels", "bad_columns", "trails", "glints", "ghosts", "bad_flat", "template_defects"), 0.0
+)
+STEADY = dict.fromkeys(("flat_error", "pixel_flat", "colour_error", "flux_error", "turbulence"), 0.0)
+
+
+def rng(seed: int = 1) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def starfield(image: np.ndarray, psf: PSF, count: int = 60, seed: int = 2) -> np.ndarray:
+    random = rng(seed)
+    stars = np.column_stack([random.uniform(30, SIDE - 30, (count, 2)), 10 ** random.uniform(3.5, 4.7, count)])
+    paint_points(image, stars, psf, 0.01)
+    return stars
+
+
+@pytest.mark.parametrize("fwhm", [1.6, 2.4, 4.0])
+def test_a_point_source_keeps_its_flux_and_place(fwhm):
+    image = np.zeros((101, 101))
+    paint_points(image, np.array([[50.3, 48.7, 1000.0]]), PSF(fwhm, 4.0, 0.05, 0.02), 1e-4)
+    y, x = np.mgrid[:101, :101]
+    assert image.sum() == pytest.approx(1000.0, rel=0.02)  # the wings beyond the reach are missing
+    assert (image * x).sum() / image.sum() == pytest.approx(50.3, abs=0.01)
+    assert (image * y).sum() / image.sum() == pytest.approx(48.7, abs=0.01)
+
+
+def test_convolution_by_transform_agrees_with_the_plain_sum():
+    image, kernel = rng().normal(0, 1, (40, 50)), rng(3).random((1, 5, 5))
+    fast = convolve_varying(image, kernel)
+    padded = np.pad(image, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
+    np.testing.assert_allclose(fast, (windows * kernel[0, ::-1, ::-1]).sum(axis=(2, 3)), atol=1e-4)  # single precision
+
+
+def test_resampling_weights_sum_to_one_and_leave_whole_pixels_alone():
+    np.testing.assert_allclose(LANCZOS.sum(axis=1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(LANCZOS[0], [0, 0, 1, 0, 0, 0], atol=1e-12)
+
+
+def test_the_mesh_background_follows_a_slope_past_stars_and_holes():
+    x = np.arange(SIDE)[None, :]
+    image = 100.0 + 0.01 * x + rng().normal(0, 5, (SIDE, SIDE))
+    starfield(image, PSF(2.4, 3.5, 0, 0))
+    image[200:230, 100:140] = np.nan
+    error = mesh_background(image) - (100.0 + 0.01 * x)
+    assert np.abs(error).max() < 1.5
+    assert abs(error.mean()) < 0.5
+
+
+def test_alard_lupton_leaves_only_the_expected_noise():
+    sharp, blurred = PSF(1.9, 3.5, 0.03, 0.0), PSF(2.6, 3.3, -0.04, 0.05)
+    template, science = np.full((SIDE, SIDE), 100.0), np.full((SIDE, SIDE), 150.0)
+    stars = starfield(template, sharp)
+    paint_points(science, stars * [1, 1, 0.8], blurred, 0.01)
+    variance = science / 6.2 + 2.0
+    science = science + np.sqrt(variance) * rng(5).standard_normal(science.shape)
+    template = template + rng(6).normal(0, 1.0, science.shape)
+    result = alard_lupton(science, template, variance, stars[:, :2], gaussian_basis(), order=1)
+    assert result is not None
+    assert result.scale == pytest.approx(0.8, rel=0.01)
+    normalised = result.difference / np.sqrt(variance + 0.8**2 * (result.kernels[0] ** 2).sum())
+    assert normalised.std() == pytest.approx(1.0, abs=0.03)
+    at_stars = np.array([normalised[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4] for x, y, _ in stars])
+    assert at_stars.std() < 1.15
+
+
+def test_a_kernel_cannot_be_fitted_without_stars():
+    empty = rng().normal(100, 5, (SIDE, SIDE))
+    assert alard_lupton(empty, empty, np.full_like(empty, 25.0), np.empty((0, 2)), gaussian_basis()) is None
+
+
+def test_detection_recovers_sources_of_both_signs_at_ten_sigma():
+    psf, noise = PSF(2.4, 3.5, 0, 0), 6.0
+    kernel = psf.image(10)
+    flux = 10.0 * noise / np.sqrt((kernel**2).sum())
+    grid = np.mgrid[40:480:18j, 40:480:18j].reshape(2, -1).T
+    signs = np.where(np.arange(len(grid)) % 2, 1.0, -1.0)
+    image = noise * rng(7).standard_normal((SIDE, SIDE))
+    paint_points(image, np.column_stack([grid + 0.3, signs * flux]), psf, 0.001)
+    found = detect(image, np.full((SIDE, SIDE), noise**2), kernel, threshold=5.0)
+    distance = np.hypot(grid[:, None, 0] + 0.3 - found["x"], grid[:, None, 1] + 0.3 - found["y"])
+    matched = (distance < 1.5) & (signs[:, None] == found["sign"])
+    assert matched.any(axis=1).mean() >= 0.99
+    assert (~matched.any(axis=0)).sum() <= 3  # false alarms of 5 sigma in 260 000 pixels
+    rows = matched.argmax(axis=1)
+    assert np.median(found["flux"][rows]) == pytest.approx(flux, rel=0.05)
+    assert np.median(found["width"][rows]) == pytest.approx(1.15, abs=0.2)  # noise widens cores
+
+
+def test_the_matched_filter_has_unit_noise():
+    variance = np.full((SIDE, SIDE), 36.0)
+    score, _ = matched_filter(6.0 * rng(8).standard_normal((SIDE, SIDE)), variance, PSF(2.4, 3.5, 0, 0).image(10))
+    assert score[15:-15, 15:-15].std() == pytest.approx(1.0, abs=0.02)
+
+
+def test_noise_is_that_of_photons_and_readout():
+    frame = add_noise(rng(9), np.full((SIDE, SIDE), 150.0), 6.2, 10.0)
+    assert frame.std() == pytest.approx(np.sqrt(150 / 6.2 + (10 / 6.2) ** 2), rel=0.01)
+
+
+def test_a_plain_exposure_subtracts_to_its_noise():
+    recipe = Recipe(side=SIDE, stars_spread=0.0, stars=800.0, bad_registration=0.0, **CALM, **STEADY)
+    pointing = plan(4, 0, recipe)
+    scene = draw_scene(rng(10), recipe, pointing.jd)
+    reference = make_reference(rng(11), scene, recipe, pointing.jd, 2)
+    calm = dataclasses.replace(pointing, tile=(1, 1))
+    seen = observe(rng(12), calm, recipe, scene, reference, draw_detector(rng(13), recipe), 0)
+    assert seen is not None
+    difference = seen.subtraction.difference
+    spread = 1.4826 * np.nanmedian(np.abs(difference - np.nanmedian(difference)))
+    assert spread == pytest.approx(np.sqrt(seen.variance), rel=0.05)
+
+
+def test_the_registered_template_lies_on_the_science_frame():
+    recipe = Recipe(side=SIDE, stars_spread=0.0, registration_px=0.0, distortion_px=0.0, bad_registration=0.0, **CALM)
+    scene = draw_scene(rng(14), recipe, 2461000.5)
+    reference = make_reference(rng(15), scene, recipe, 2461000.5, 2)
+    how = draw_conditions(rng(16), recipe, 2461000.5, 2, 2.2)
+    frame = expose(rng(17), scene, recipe, how, draw_detector(rng(18), recipe))
+    template = register(reference, how.solution, SIDE)
+    inner = np.s_[60:-60, 60:-60]
+    a, b = (np.arcsinh((i[inner] - np.median(i[inner])) / 20.0) for i in (frame.sharpest, template))
+    spectrum = np.fft.rfft2(a) * np.conj(np.fft.rfft2(b))
+    peak = np.unravel_index(np.argmax(np.fft.irfft2(spectrum)), (SIDE - 120, SIDE - 120))
+    assert peak == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def ruined() -> tuple[Counter[str], Counter[tuple[str, bool]]]:
+    """Verdicts over a few exposures of a telescope on which everything is wrong."""
+    faults = {
+        "cosmic_rays": 40.0, "hot_pixels": 40.0, "bad_columns": 4.0, "trails": 1.0, "glints": 1.0, "ghosts": 1.0,
+        "bad_flat": 1.0, "template_defects": 40.0, "fast_stars": 30.0, "asteroids": 15.0, "transients": 15.0,
+    }  # fmt: skip
+    recipe = Recipe(side=SIDE, stars_spread=0.3, star_slope=0.2, vetted=False, **faults)
+    kinds: Counter[str] = Counter()
+    reals: Counter[tuple[str, bool]] = Counter()
+    for serial in range(4):
+        pointing = plan(6, serial, recipe)
+        scene = draw_scene(pointing.rng(0), recipe, pointing.jd)
+        reference = make_reference(pointing.rng(1), scene, recipe, pointing.jd, pointing.band)
+        detector = draw_detector(pointing.rng(2), recipe)
+        seen = observe(pointing.rng(4, 0), pointing, recipe, scene, reference, detector, 0)
+        assert seen is not None
+        assert len(seen.verdicts) == len(seen.found)
+        kinds.update(verdict.kind for verdict in seen.verdicts)
+        reals.update((verdict.kind, verdict.real) for verdict in seen.verdicts)
+    return kinds, reals
+
+
+@pytest.mark.parametrize("kind", BOGUS_KINDS)
+def test_every_defect_leads_to_detections_of_its_kind(kind, ruined):
+    assert ruined[0][kind] > 0
+
+
+def test_only_true_changes_are_real(ruined):
+    _, reals = ruined
+    assert {kind for kind, real in reals if real} == {"transient", "variable", "asteroid"}
+    assert not {kind for kind, real in reals if real} & {kind for kind, real in reals if not real}
+
+
+def test_a_psf_of_any_draw_is_finite_and_positive():
+    for seed in range(20):
+        stamp = draw_psf(rng(seed), 2.2, 0.03).image(12, 1.0, -1.0)
+        assert (stamp > 0).all()
+        assert stamp.sum() == pytest.approx(1.0)
