@@ -1,4 +1,4 @@
-"""`realbogus publish` between a real outbox topic and a real events topic, on the embedded broker."""
+"""`realbogus publish` between a real outbox topic and a real events topic."""
 
 from __future__ import annotations
 
@@ -8,130 +8,142 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Producer
+from kafka_cases import new_topic, produce, read_all
 from voevent_cases import STYLE, scored
 
 from realbogus.publish.kafka_topic import KafkaTopic, headers
-from realbogus.publish.sinks import SENT, Answer
-from realbogus.stream.embedded import EmbeddedBroker
+from realbogus.publish.sinks import Answer
 from realbogus.voevent import build
-
-pytestmark = pytest.mark.embedded
 
 RUN = "import sys; from realbogus.cli import main; sys.exit(main())"
 EVENTS = [build(scored(20), row, STYLE) for row in range(20)]
+XML = [event.xml for event in EVENTS]
 
 
-@pytest.fixture(scope="module")
-def broker():
-    with EmbeddedBroker() as broker:
-        yield broker.bootstrap
+BROKERS = [pytest.param("kafka", marks=pytest.mark.kafka), pytest.param("embedded", marks=pytest.mark.embedded)]
 
 
-def configured(folder: Path, bootstrap: str, name: str) -> Path:
-    """A configuration of a publisher with topics of its own."""
-    file = folder / "worker.toml"
-    file.write_text(
-        f"""
-        [kafka]
-        bootstrap = "{bootstrap}"
-        consumer = {{ "session.timeout.ms" = 6000, "heartbeat.interval.ms" = 500 }}
-        [output]
-        partitions = 1
-        [publish]
-        outbox = "outbox-{name}"
-        group_id = "publisher-{name}"
-        topic = "events-{name}"
-        archive = "{folder / "events"}"
-        ledger = "{folder / "ledger.sqlite"}"
-        batch = 7
-        wait_s = 0.1
-        """
-    )
-    return file
+@dataclass(frozen=True)
+class Story:
+    """A publisher with a folder and topics of its own."""
+
+    folder: Path
+    bootstrap: str
+    outbox: str
+    topic: str
+
+    @property
+    def config(self) -> Path:
+        file = self.folder / "worker.toml"
+        file.write_text(
+            f"""
+            [kafka]
+            bootstrap = "{self.bootstrap}"
+            consumer = {{ "session.timeout.ms" = 6000, "heartbeat.interval.ms" = 500 }}
+            [publish]
+            outbox = "{self.outbox}"
+            group_id = "publisher-of-{self.outbox}"
+            topic = "{self.topic}"
+            archive = "{self.folder / "events"}"
+            ledger = "{self.folder / "ledger.sqlite"}"
+            batch = 7
+            wait_s = 0.1
+            """
+        )
+        return file
+
+    def archived(self) -> list[bytes]:
+        return [file.read_bytes() for file in (self.folder / "events").rglob("*.xml")]
+
+    def publish(self, *more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", RUN, "publish", "--config", str(self.config), *more]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"})
 
 
-def publish(config: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", RUN, "publish", "--config", str(config), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"})
+@pytest.fixture
+def story(request: pytest.FixtureRequest, tmp_path: Path) -> Story:
+    bootstrap = request.getfixturevalue(request.param)
+    return Story(tmp_path, bootstrap, new_topic(bootstrap), new_topic(bootstrap))
 
 
-def filled(bootstrap: str, topic: str, values: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for value in values:
-        producer.produce(topic, value)
-    assert producer.flush(20) == 0
+on_every_broker = pytest.mark.parametrize("story", BROKERS, indirect=True)
+on_kafka = pytest.mark.parametrize("story", BROKERS[:1], indirect=True)
 
 
-def records(bootstrap: str, topic: str) -> list:
-    """Everything in a topic, partition by partition."""
-    ends = {"enable.partition.eof": True, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", **ends})
-    left = set(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
-    found = []
-    deadline = time.monotonic() + 30
-    while left and time.monotonic() < deadline:
-        message = consumer.poll(1.0)
-        if message is not None and message.error() is None:
-            found.append(message)
-        elif message is not None and message.error().code() == KafkaError._PARTITION_EOF:
-            left.discard(message.partition())
-    consumer.close()
-    return found
+def until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
-def test_the_command_moves_the_outbox_into_archive_and_topic(tmp_path, broker):
-    config = configured(tmp_path, broker, "whole")
-    filled(broker, "outbox-whole", [*(event.xml for event in EVENTS), EVENTS[3].xml, b"no event"])
-    process = publish(config, "--once")
+@on_every_broker
+def test_the_command_moves_the_outbox_into_archive_and_topic(story):
+    produce(story.bootstrap, story.outbox, [*XML, XML[3], b"no event"])
+    process = story.publish("--once")
     out, _ = process.communicate(timeout=90)
     assert process.returncode == 0
     counts = json.loads(out)
     assert (counts["taken"], counts["new"], counts["known"], counts["invalid"]) == (22, 20, 1, 1)
     assert counts["sent"] == {"archive": 20, "kafka": 20}
-    found = records(broker, "events-whole")
-    by_value = {event.xml: event for event in EVENTS}
-    assert sorted(record.value() for record in found) == sorted(by_value)
+    found = read_all(story.bootstrap, story.topic)
+    by_value = dict(zip(XML, EVENTS, strict=True))
+    assert sorted(record.value() for record in found) == sorted(XML)
     assert all(record.headers() == headers(by_value[record.value()]) for record in found)
     assert {record.key() for record in found} == {b"ZTF20abcdefg"}
-    assert len(list((tmp_path / "events").rglob("*.xml"))) == 20
+    assert sorted(story.archived()) == sorted(XML)
 
 
-def test_killed_and_started_again_every_event_arrives_with_its_bytes(tmp_path, broker):
-    config = configured(tmp_path, broker, "killed")
-    filled(broker, "outbox-killed", [event.xml for event in EVENTS])
-    first = publish(config)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "events").rglob("*.xml")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+@on_kafka
+def test_killed_and_started_again_every_event_arrives_with_its_bytes(story):
+    produce(story.bootstrap, story.outbox, XML)
+    first = story.publish()
+    until(story.archived)
     first.kill()
     first.communicate(timeout=30)
-    second = publish(config, "--until-idle", "1")
+    second = story.publish("--once")
     second.communicate(timeout=90)
     assert second.returncode == 0
-    assert {record.value() for record in records(broker, "events-killed")} == {event.xml for event in EVENTS}
-    assert len(list((tmp_path / "events").rglob("*.xml"))) == 20
+    assert {record.value() for record in read_all(story.bootstrap, story.topic)} == set(XML)
+    assert sorted(story.archived()) == sorted(XML)
 
 
-def test_sigterm_lets_it_leave_in_good_order(tmp_path, broker):
-    config = configured(tmp_path, broker, "told")
-    filled(broker, "outbox-told", [event.xml for event in EVENTS])
-    process = publish(config)
-    deadline = time.monotonic() + 60
-    while len(list((tmp_path / "events").rglob("*.xml"))) < 20 and time.monotonic() < deadline:
-        time.sleep(0.05)
+@on_kafka
+def test_sigterm_lets_it_leave_in_good_order(story):
+    produce(story.bootstrap, story.outbox, XML)
+    process = story.publish()
+    until(lambda: len(story.archived()) == 20)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert json.loads(out)["sent"] == {"archive": 20, "kafka": 20}
 
 
-def test_an_event_larger_than_the_client_takes_is_refused_and_the_next_one_goes(broker):
-    topic = KafkaTopic("events-small", {"bootstrap.servers": broker, "message.max.bytes": "1000"}, delivery_s=10)
+@on_kafka
+def test_records_of_an_aborted_transaction_are_not_published(story):
+    producer = Producer({"bootstrap.servers": story.bootstrap, "transactional.id": story.outbox})
+    producer.init_transactions(30)
+    for values, end in ((XML[:10], producer.abort_transaction), (XML[10:], producer.commit_transaction)):
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(story.outbox, value)
+        producer.flush(20)
+        end(30)
+    process = story.publish("--once")
+    out, _ = process.communicate(timeout=90)
+    assert json.loads(out)["taken"] == 10
+    assert sorted(story.archived()) == sorted(XML[10:])
+
+
+@pytest.mark.embedded
+def test_an_event_larger_than_the_client_takes_is_refused(embedded):
+    topic = KafkaTopic(new_topic(embedded), {"bootstrap.servers": embedded, "message.max.bytes": "1000"})
     assert topic.send(EVENTS[:1])[0].answer is Answer.REFUSED
     topic.close()
 
@@ -141,11 +153,4 @@ def test_without_a_broker_sending_fails_and_is_worth_a_retry():
     (delivery,) = topic.send(EVENTS[:1])
     assert delivery.answer is Answer.FAILED
     assert delivery.detail
-    topic.close()
-
-
-def test_events_of_many_are_all_answered(broker):
-    topic = KafkaTopic("events-many", {"bootstrap.servers": broker}, delivery_s=20)
-    filled(broker, "events-many", [b"first"])
-    assert topic.send(EVENTS) == [SENT] * 20
     topic.close()

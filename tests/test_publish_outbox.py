@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -78,7 +79,7 @@ def test_the_same_id_with_other_bytes_is_counted_kept_and_never_sent(ledger, tmp
     counts = drained(ledger, [XML[0], OTHER, OTHER], place).counts
     assert place.got == EVENTS[:1]
     assert (counts.new, counts.conflicts) == (1, 2)
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
         assert db.execute("SELECT data, seen FROM set_aside").fetchall() == [(OTHER, 2)]
 
 
