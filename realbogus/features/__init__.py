@@ -25,6 +25,7 @@ from realbogus.features.morphology import F
 from realbogus.features.noise import A
 from realbogus.features.photometry import C
 from realbogus.features.relations import H
+from realbogus.features.sets import FEATURE_SETS
 from realbogus.features.surroundings import I
 from realbogus.features.symmetry import E
 from realbogus.features.view import View
@@ -42,15 +43,6 @@ CATALOGUE: Mapping[str, Feature] = MappingProxyType(
 
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 COMPILED = frozenset(NAMES) | {name for name, feature in CATALOGUE.items() if not feature.stamps}  # fit for a stream
-
-FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        # everything that training may use: without what old packets lack
-        "full-1": tuple(name for name, f in CATALOGUE.items() if not f.caution and "ztf" in f.surveys),
-        # stamps and PSF width only: carries over between surveys
-        "pixel-1": tuple(name for name, f in CATALOGUE.items() if f.stamps),
-    }
-)
 
 
 def extract(batch: AlertBatch, names: Sequence[str], *, compiled: bool = True) -> Matrix:
