@@ -90,7 +90,8 @@ def _check_bytes(xml: bytes) -> None:
         raise VOEventError("not US-ASCII")
     if not xml.startswith(HEAD):
         raise VOEventError("does not begin as our events do: XML declaration, prefix voe, namespace and version")
-    if b"<!" in xml or b"<?" in xml[2:]:
+    rest = xml[len(HEAD) :]
+    if any(mark[1:] in rest and mark in rest for mark in (b"<!", b"<?")):  # a single byte is found far faster than two
         raise VOEventError("holds a DOCTYPE, comment, CDATA section or processing instruction")
 
 
