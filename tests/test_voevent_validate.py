@@ -82,6 +82,10 @@ REFUSED = {
     "cite missing": put("<Description>ZTF20", CITATIONS.replace(' cite="{cite}"', "") + "ZTF20"),
     "cites free text": put("<Description>ZTF20", CITATIONS.format(cite="followup", local="a b") + "ZTF20"),
     "test cites observation": put("<Description>ZTF20", CITATIONS.format(cite="followup", local="a") + "ZTF20"),
+    "date on a line of its own": put("<Date>", "<Date>\n"),
+    "padded id": put('ivorn="', 'ivorn=" '),
+    "padded position": put("<C1>", "<C1>&#10;"),
+    "padded link": put('uri="', 'uri=" '),
     "not ASCII": put("Night desk", "Nachtdienst \u00e4"),
     # what passes neither
     "version 2.1": GOOD.replace(b"2.0", b"2.1", 2),
@@ -183,7 +187,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     chunks = list(CHUNKS)
     for _ in range(draw(st.integers(1, 3))):
         i, j = draw(st.integers(0, len(chunks) - 1)), draw(st.integers(0, len(chunks) - 1))
-        kind = draw(st.sampled_from(["drop", "double", "swap", "value", "text", "byte", "attribute"]))
+        kind = draw(st.sampled_from(["drop", "double", "swap", "value", "text", "byte", "pad"]))
         if kind == "drop":
             chunks[i] = b""
         elif kind == "double":
@@ -195,8 +199,11 @@ def mutated(draw: st.DrawFn) -> bytes:
         elif kind == "value":
             text = draw(TEXTS)
             chunks[i] = re.sub(rb'="[^"]*"', lambda _, text=text: b'="' + text + b'"', chunks[i], count=1)
-        elif kind == "attribute":
-            chunks[i] = chunks[i].replace(b">", b' id="x">', 1)
+        elif kind == "pad":
+            space = draw(st.sampled_from([b" ", b"\n", b"&#10;", b"&#xA0;"]))
+            inside = chunks[i].replace(b'="', b'="' + space, 1)
+            around = space + chunks[i] if draw(st.booleans()) else chunks[i] + space
+            chunks[i] = inside if chunks[i].startswith(b"<") else around
         elif chunks[i]:
             at = draw(st.integers(0, len(chunks[i]) - 1))
             chunks[i] = chunks[i][:at] + bytes([draw(st.integers(0, 255))]) + chunks[i][at + 1 :]

@@ -36,6 +36,7 @@ _FORMS = {
 }
 LOCAL_LIMIT = 230  # characters after '#': with an ending it must do as the name of a file
 
+_VALUES = ("AuthorIVORN", "Date", "ISOTime", "Error", "C1", "C2", "Error2Radius", "Concept", "EventIVORN")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Params = Mapping[str, Mapping[str, str]]  # group -> name -> value
 
@@ -150,6 +151,7 @@ def _problems(root: etree._Element, params: _Params) -> Iterator[str]:
     if not _SHA256.fullmatch(params["model"]["model_sha256"]):
         yield "model_sha256 is not 64 hexadecimal digits"
     yield from _score_problems(params["real_bogus"], root.find("Why"))
+    yield from _padding_problems(root)
     yield from _time_problems(root)
     yield from _citation_problems(root, role)
 
@@ -172,11 +174,21 @@ def _score_problems(told: Mapping[str, str], why: etree._Element | None) -> Iter
 
 def _time_problems(root: etree._Element) -> Iterator[str]:
     for path in ("Who/Date", "WhereWhen/ObsDataLocation/ObservationLocation/AstroCoords/Time/TimeInstant/ISOTime"):
-        text = (root.findtext(path) or "").strip()
+        text = root.findtext(path) or ""
         try:
             datetime.fromisoformat(text)
         except ValueError:
             yield f"{path} is {text!r}, which is no time"
+
+
+def _padding_problems(root: etree._Element) -> Iterator[str]:
+    """White space around a value: one engine strips it before it looks, another does not, and readers seldom do."""
+    values = [(str(node.tag), node.text or "") for node in root.iter(*_VALUES)]
+    values += [("uri", str(node.get("uri"))) for node in root.iter("Reference")]
+    values.append(("ivorn", str(root.get("ivorn"))))
+    for name, value in values:
+        if value != value.strip():
+            yield f"white space around {name} {value!r}"
 
 
 def _citation_problems(root: etree._Element, role: str) -> Iterator[str]:
