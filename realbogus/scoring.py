@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realbogus import packets
-from realbogus.alerts import AlertBatch, Outcomes, Rejected, ScoredBatch
+from realbogus.alerts import AlertBatch, ModelId, Outcomes, Rejected, ScoredBatch
 from realbogus.errors import Reason
 from realbogus.features import extract
 from realbogus.model import Model
@@ -75,7 +75,7 @@ def score_batch(alerts: AlertBatch, model: Model, policy: Policy) -> ScoredBatch
     forward = policy.forward(score, threshold)
     return ScoredBatch(
         alerts=alerts,
-        model=replace(model.id, threshold=threshold),
+        model=_in_force(model, threshold),
         features=features,
         feature_names=model.feature_names,
         score=score,
@@ -83,6 +83,12 @@ def score_batch(alerts: AlertBatch, model: Model, policy: Policy) -> ScoredBatch
         forward=forward,
         contributions=_contributions(model, features, np.flatnonzero(forward)),
     )
+
+
+def _in_force(model: Model, threshold: float) -> ModelId:
+    """Who judges, with the threshold in force on both scales."""
+    as_p_real = float(np.round(model.p_real(np.array([threshold])), DECIMALS)[0]) if model.id.calibrated else None
+    return replace(model.id, threshold=threshold, threshold_p_real=as_p_real)
 
 
 def _contributions(
