@@ -28,7 +28,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from rich.console import Console
 from realbogus import config
 from realbogus.config import Settings
 from realbogus.errors import ConfigError
+from realbogus.scoring import Scorer
 from realbogus.stream import assembly
 from realbogus.stream.kafka import property_problems
 from realbogus.stream.protocols import SystemClock
@@ -114,8 +115,7 @@ def _work(settings: Settings, options: argparse.Namespace, start: float | None, 
         if settings.http.port:
             http = serve(metrics, health, settings.http.host, settings.http.port + slot)
             log.info("metrics at %s/metrics", stack.enter_context(http))
-        scorer = assembly.scorer_for(settings)
-        log.info("ready to score after %.1f s of preparation", assembly.warm_up(scorer))
+        scorer = _prepared(settings)
         instance = f"{given.instance}-{slot}" if given.instance and supervised else given.instance
         opened = assembly.open_worker(
             settings, scorer, metrics=metrics, health=health, instance=instance, from_s=start, until_s=until
@@ -136,6 +136,16 @@ def _work(settings: Settings, options: argparse.Namespace, start: float | None, 
     return final
 
 
+def _prepared(settings: Settings) -> Scorer:
+    """The scorer, verified and compiled."""
+    began = time.monotonic()
+    log.info("preparing: models are verified, and code is compiled where that is not done yet (about a minute, once)")
+    scorer = assembly.scorer_for(settings)
+    assembly.warm_up(scorer)
+    log.info("ready to score after %.1f s", time.monotonic() - began)
+    return scorer
+
+
 def _limit_memory(mebibytes: int) -> None:
     if mebibytes:
         resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, resource.RLIM_INFINITY))
@@ -151,6 +161,7 @@ def _supervise(settings: Settings, options: argparse.Namespace) -> tuple[int, li
         [[*command, str(slot)] for slot in range(settings.worker.processes)], settings.worker.leave_s
     )
     with shown() as show:
+        _prepared(settings)  # once for all: what is wrong shows now, and what must be compiled is then in the cache
         code = supervisor.run(show)
     return code, supervisor.reports()
 
@@ -187,10 +198,14 @@ def _reports() -> Iterator[Show]:
         last = json.dumps(reports[0])
         if time.monotonic() - said >= REPORT_S:
             said = time.monotonic()
+            say()
+
+    def say() -> None:
+        with suppress(BrokenPipeError):  # nobody listens any more: `orphaned` tells the loop
             print(last, flush=True)
 
     yield show
-    print(last, flush=True)
+    say()
 
 
 @contextmanager

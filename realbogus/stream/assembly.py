@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
@@ -64,13 +63,11 @@ def _model(models: Registry, survey: str, spec: str) -> Model:
     return model
 
 
-def warm_up(scorer: Scorer) -> float:
-    """Compile, or load from the cache, all that the first batch would wait for; s it took."""
-    start = time.perf_counter()
+def warm_up(scorer: Scorer) -> None:
+    """Compile, or load from the cache, all that the first batch would wait for."""
     features.warm_up()
     for model in scorer.models.values():
         model.warm_up()
-    return time.perf_counter() - start
 
 
 def begin_at(settings: Settings, from_s: float, clock: Clock) -> None:
@@ -109,6 +106,8 @@ def open_worker(
         limits=settings.limits,
         bare_schema=given.bare_schema or None,
     )
+    if to.style is None:
+        log.info("no section [voevent]: alerts are annotated, no events are made")
     with ExitStack() as stack:
         sink = KafkaSink(
             settings.kafka,

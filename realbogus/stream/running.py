@@ -45,19 +45,28 @@ def run_until_told(
     thread = threading.Thread(target=run, name="stream", daemon=True)
     with _signals(asked):
         thread.start()
-        deadline: float | None = None
-        while thread.is_alive():
-            thread.join(TICK_S)
-            if tick():
-                asked.set()
-            if asked.is_set() and deadline is None:
-                deadline = time.monotonic() + leave_s
-            if deadline is not None and time.monotonic() > deadline and thread.is_alive():
-                log.error("the batch is not finished after %.0f s; leaving without it, it will come again", leave_s)
-                leave_now()
+        try:
+            _watch(thread, asked, leave_s, tick)
+        finally:
+            asked.set()  # whatever happened to us, the loop must have ended before its clients are closed
+            thread.join(leave_s)
     if fault:
         raise fault[0]
     return outcome[0]
+
+
+def _watch(thread: threading.Thread, asked: threading.Event, leave_s: float, tick: Callable[[], bool]) -> None:
+    """Until the loop has ended; leave without it where it takes too long after it was asked to stop."""
+    deadline: float | None = None
+    while thread.is_alive():
+        thread.join(TICK_S)
+        if tick():
+            asked.set()
+        if asked.is_set() and deadline is None:
+            deadline = time.monotonic() + leave_s
+        if deadline is not None and time.monotonic() > deadline and thread.is_alive():
+            log.error("the batch is not finished after %.0f s; leaving without it, it will come again", leave_s)
+            leave_now()
 
 
 def leave_now() -> NoReturn:

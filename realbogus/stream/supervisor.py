@@ -55,7 +55,7 @@ class Member:
         code, lived = self.process.returncode, time.monotonic() - self.started
         self.process = None
         if code == 0 or code in HELPLESS or stopping:
-            self.code = code
+            self.code = 0 if stopping and code == -signal.SIGTERM else code  # told to stop before it had begun
             return
         self.failures = 1 if lived > SOUND_S else self.failures + 1
         wait_s = min(2.0 ** (self.failures - 1), LONGEST_WAIT_S)

@@ -48,6 +48,7 @@ class Worker:
     busy_from: float | None = field(default=None, init=False)  # monotonic, s: the first batch was taken
     busy_to: float | None = field(default=None, init=False)  # the last one was delivered
     _lag_at: float = field(default=float("-inf"), init=False)
+    _fallbacks: int = field(default=0, init=False)
 
     def run(self, stop: Callable[[], bool], *, until_idle_s: float | None = None) -> Ledger:
         """Work until told to stop, until the source ends, or until nothing came for so many seconds.
@@ -108,6 +109,8 @@ class Worker:
             metrics.rejected.labels(rejected.reason.value, STAGE[rejected.reason]).inc()
         metrics.voevents.labels("made").inc(results.events)
         metrics.voevents.labels("refused").inc(results.events_refused)
+        metrics.fallbacks.inc(self.to.store.fallbacks - self._fallbacks)
+        self._fallbacks = self.to.store.fallbacks
         stamps = np.array([message.timestamp_ms for message in messages], np.float64)
         metrics.latency.observe(np.maximum(now - stamps[stamps >= 0] / 1000, 0.0))
         self._count_scores(outcomes, now)

@@ -59,13 +59,13 @@ def begin(consumer: Consumer, one: TopicPartition) -> int:
     return int(consumer.get_watermark_offsets(one, timeout=CALL_S)[0])
 
 
-def missing_topics(admin: AdminClient, topics: Iterable[str]) -> list[str]:
-    """Those that do not exist; StreamError where no broker answers.
+def missing_topics(admin: AdminClient, topics: Iterable[str], wait_s: float = CALL_S) -> list[str]:
+    """Those that do not exist; StreamError where no broker answers for so long.
 
     All topics are listed: asking for one by name makes it on brokers that create topics as they are mentioned.
     """
     try:
-        known = admin.list_topics(timeout=CALL_S).topics
+        known = admin.list_topics(timeout=wait_s).topics
     except KafkaException as error:
         raise StreamError(f"no broker answers at the bootstrap address: {reason(error)}") from error
     return [topic for topic in topics if topic not in known]

@@ -59,6 +59,8 @@ class KafkaSource:
             self.commit({})
         found = self._consumer.consume(count, wait_s)
         self._find_ends()  # partitions may have come with this very call
+        if self._complaints.silent and not found:
+            self._knock()
         return [self._message(one) for one in found if self._is_wanted(one)]
 
     def commit(self, positions: Positions) -> bool:
@@ -116,6 +118,14 @@ class KafkaSource:
             callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
             self._consumer.subscribe(list(wanted), **callbacks)
             self._subscribed = wanted
+
+    def _knock(self) -> None:
+        """See whether a broker answers again; an idle topic would never tell."""
+        try:
+            self._consumer.list_topics(timeout=1.0)
+        except KafkaException:
+            return
+        self._complaints.answered()
 
     def _is_wanted(self, one: Any) -> bool:
         """Whether this is a message to hand out, not an event of the client nor past the end."""

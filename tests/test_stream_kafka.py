@@ -1,0 +1,236 @@
+"""Source and sink on Apache Kafka itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from kafka_cases import committed, new_topic, produce, read_all
+
+from realbogus.config.sections import KafkaSettings
+from realbogus.errors import ConfigError, StreamError
+from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group
+from realbogus.stream.kafka.admin import missing_topics
+from realbogus.stream.protocols import Message, Record, positions_after
+from realbogus.telemetry import Metrics
+
+pytestmark = pytest.mark.kafka
+
+START_S = 1_700_000_000
+N = 60
+
+
+@pytest.fixture
+def cluster(kafka: str) -> KafkaSettings:
+    return KafkaSettings(bootstrap=kafka)
+
+
+@pytest.fixture
+def topic(kafka: str) -> str:
+    """A topic of 60 messages, one a second from START_S on."""
+    name = new_topic(kafka)
+    produce(kafka, name, [b"%d" % at for at in range(N)], timestamps_ms=[(START_S + at) * 1000 for at in range(N)])
+    return name
+
+
+@pytest.fixture
+def sink(cluster: KafkaSettings) -> Iterator[KafkaSink]:
+    made = KafkaSink(cluster, partitions=2)
+    yield made
+    made.close()
+
+
+def drain(source: KafkaSource, *, count: int = N, commit: bool = True, within_s: float = 30) -> list[Message]:
+    """Read until so many came or the source ended."""
+    found: list[Message] = []
+    deadline = time.monotonic() + within_s
+    while len(found) < count and not source.is_finished() and time.monotonic() < deadline:
+        some = source.take(25, 0.2)
+        found += some
+        if some and commit:
+            assert source.commit(positions_after(some))
+    return found
+
+
+def numbers(messages: list[Message]) -> list[int]:
+    return sorted(int(message.value) for message in messages)
+
+
+def source_of(cluster: KafkaSettings, topic: str, group: str = "", **options) -> KafkaSource:
+    return KafkaSource(cluster, group_id=group or f"group-{topic}", topics=lambda: [topic], **options)
+
+
+def test_messages_come_with_key_time_and_place(cluster, topic):
+    source = source_of(cluster, topic)
+    found = drain(source)
+    source.close()
+    assert numbers(found) == list(range(N))
+    assert all(int(one.key or b"") == int(one.value) for one in found)
+    assert all(one.timestamp_ms == (START_S + int(one.value)) * 1000 for one in found)
+    assert {one.partition for one in found} == {0, 1, 2}
+
+
+def test_a_restart_resumes_after_what_was_committed(cluster, kafka, topic):
+    first = source_of(cluster, topic)
+    some = drain(first, count=25)
+    first.close()
+    second = source_of(cluster, topic)
+    rest = drain(second, count=N - len(some))
+    second.close()
+    assert numbers(some + rest) == list(range(N))
+    assert sum(committed(kafka, f"group-{topic}", topic, 3)) == N
+
+
+def test_what_was_taken_and_not_committed_comes_again(cluster, topic):
+    first = source_of(cluster, topic)
+    drain(first, commit=False)
+    first.close()
+    second = source_of(cluster, topic)
+    assert numbers(drain(second)) == list(range(N))
+    second.close()
+
+
+def test_members_of_a_group_share_the_partitions_and_take_over_from_one_another(cluster, topic):
+    first, second = source_of(cluster, topic), source_of(cluster, topic)
+    found: list[Message] = []
+    deadline = time.monotonic() + 40
+    while not (first.assigned and second.assigned) and time.monotonic() < deadline:
+        for source in (first, second):
+            some = source.take(5, 0.1)
+            found += some
+            if some:
+                source.commit(positions_after(some))
+    assert first.assigned
+    assert second.assigned
+    assert not first.assigned & second.assigned
+    first.close()
+    deadline = time.monotonic() + 40
+    while len(second.assigned) < 3 and time.monotonic() < deadline:
+        some = second.take(5, 0.1)
+        found += some
+        if some:
+            second.commit(positions_after(some))
+    found += drain(second, count=N - len({int(one.value) for one in found}))
+    second.close()
+    assert {int(one.value) for one in found} == set(range(N))
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 20), (20, 60), (15, 15), (50, 999)])
+def test_a_span_of_time_is_read_to_its_end_and_not_beyond(cluster, topic, begin, end):
+    move_group(cluster, f"group-{topic}", [topic], START_S + begin)
+    source = source_of(cluster, topic, until_s=START_S + end)
+    found = drain(source, count=N + 1)
+    assert source.is_finished()
+    source.close()
+    assert numbers(found) == list(range(begin, min(end, N)))
+
+
+def test_an_end_in_the_future_is_waited_for(cluster, kafka, topic):
+    source = source_of(cluster, topic, until_s=time.time() + 4)
+    found = drain(source)
+    assert not source.is_finished()
+    produce(kafka, topic, [b"60"])
+    found += drain(source, count=10)
+    assert source.is_finished()
+    source.close()
+    assert numbers(found) == list(range(N + 1))
+
+
+def test_a_group_that_is_in_use_is_not_moved(cluster, topic):
+    source = source_of(cluster, topic)
+    drain(source, count=1)
+    with pytest.raises(StreamError, match="is in use"):
+        move_group(cluster, f"group-{topic}", [topic], START_S)
+    source.close()
+
+
+def test_a_topic_that_is_not_there_yet_is_waited_for(cluster, kafka):
+    wanted = new_topic(kafka) + "-later"
+    metrics = Metrics()
+    hasty = KafkaSettings(bootstrap=kafka, consumer={"topic.metadata.refresh.interval.ms": "500"})
+    source = source_of(hasty, wanted, metrics=metrics)
+    assert drain(source, within_s=3) == []
+    assert wanted in source.waiting_for() or "partitions" in source.waiting_for()
+    sink = KafkaSink(cluster, partitions=1)
+    sink.send(Record(wanted, None, b"0"))
+    sink.flush()
+    assert numbers(drain(source, count=1)) == [0]
+    source.close()
+    sink.close()
+
+
+def test_topics_change_while_reading(cluster, kafka, topic):
+    tomorrow = new_topic(kafka)
+    produce(kafka, tomorrow, [b"100"])
+    window = [[topic]]
+    source = KafkaSource(cluster, group_id=f"group-{topic}", topics=lambda: window[0])
+    assert len(drain(source)) == N
+    window[0] = [topic, tomorrow]
+    assert numbers(drain(source, count=1)) == [100]
+    source.close()
+
+
+def test_lag_is_what_lies_between_the_last_message_taken_and_the_end(cluster, topic):
+    source = source_of(cluster, topic)
+    taken = len(drain(source, count=1))
+    drain(source, count=N - taken)
+    assert sum(source.lag().values()) == 0
+    source.close()
+
+
+def test_a_broker_that_does_not_answer_is_told_apart_from_an_idle_topic():
+    nowhere = KafkaSettings(bootstrap="127.0.0.1:1")
+    source = source_of(nowhere, "alerts", group="g")
+    drain(source, within_s=3)
+    assert source.waiting_for() == "no broker answers"
+    source.close()
+
+
+# Writing
+
+
+def test_what_was_flushed_is_there_with_key_headers_and_time(cluster, kafka, sink):
+    name = new_topic(kafka) + "-out"
+    sink.send(Record(name, b"k", b"v", (("a", b"1"), ("a", b"2")), 1_700_000_000_123))
+    sink.flush()
+    (message,) = read_all(kafka, name)
+    assert (message.key(), message.value(), message.timestamp()[1]) == (b"k", b"v", 1_700_000_000_123)
+    assert message.headers() == [("a", b"1"), ("a", b"2")]
+
+
+def test_missing_topics_are_made_with_the_partitions_told(kafka, sink, cluster):
+    name = new_topic(kafka) + "-made"
+    sink.prepare([name, name])
+    assert sink.room(name) > 1_000_000
+    moved = move_group(cluster, f"group-{name}", [name], 0)
+    assert len(moved) == 2
+
+
+def test_missing_topics_are_a_problem_where_they_must_not_be_made(cluster, kafka):
+    sink = KafkaSink(cluster, create=False)
+    with pytest.raises(StreamError, match="are missing") as caught:
+        sink.prepare([new_topic(kafka), "surely-not-there"])
+    assert caught.value.exit_code == 2
+    sink.close()
+
+
+def test_a_record_that_the_broker_refuses_is_an_error_at_flush(cluster, kafka, sink):
+    name = new_topic(kafka)
+    sink.send(Record(name, None, os.urandom(6_000_000)))
+    sink.send(Record(name, None, b"small"))
+    with pytest.raises(StreamError, match="could not be written"):
+        sink.flush()
+
+
+def test_no_broker_is_an_error_that_says_so():
+    nobody = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0, "error_cb": lambda error: None})
+    with pytest.raises(StreamError, match="no broker answers"):
+        missing_topics(nobody, ["x"], wait_s=1)
+
+
+def test_a_secret_file_that_is_missing_is_a_problem_of_the_configuration(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        KafkaSink(KafkaSettings(bootstrap="127.0.0.1:1", secret_files={"sasl.password": tmp_path / "none"}))
