@@ -137,7 +137,7 @@ def test_the_registered_template_lies_on_the_science_frame():
     recipe = Recipe(side=SIDE, stars_spread=0.0, registration_px=0.0, distortion_px=0.0, bad_registration=0.0, **CALM)
     scene = draw_scene(rng(14), recipe, 2461000.5)
     reference = make_reference(rng(15), scene, recipe, 2461000.5, 2)
-    how = draw_conditions(rng(16), recipe, 2461000.5, 2, 2.2)
+    how = draw_conditions(rng(16), recipe, 2461000.5, 2, 1.2)
     frame = expose(rng(17), scene, recipe, how, draw_detector(rng(18), recipe))
     template = register(reference, how.solution, SIDE)
     inner = np.s_[60:-60, 60:-60]

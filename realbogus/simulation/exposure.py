@@ -51,6 +51,7 @@ class Conditions:
     mapping: Mapping  # where the sky truly falls
     solution: Mapping  # where the pipeline believes it falls
     colour_error: float = 0.0  # mag by which stars one sigma redder than most are too faint
+    wander: tuple[tuple[float, ...], ...] = ()  # waves of the air's displacements: kx, ky, phase, px along x, px along y
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Reference:
 
 def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: int, night_seeing: float) -> Conditions:
     """The weather, pointing and registration of one exposure."""
-    seeing = float(np.clip(night_seeing * np.exp(rng.normal(0.0, 0.08)), 1.45, 5.5))
+    air = float(np.clip(night_seeing * np.exp(rng.normal(0.0, 0.15)), 0.3, 5.0))
+    seeing = math.hypot(recipe.optics_px, air)
     zero_point = float(
         recipe.zero_point + rng.normal(0.0, 0.06) - (rng.exponential(0.4) if rng.random() < 0.1 else 0.0)
     )
@@ -98,7 +100,14 @@ def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: i
         jd, band, 30.0, draw_psf(rng, seeing, recipe.turbulence), sky, (gradient[0], gradient[1]), zero_point,
         recipe.gain, recipe.read_noise, Mapping(true), Mapping(true + error),
         float(rng.normal(0.0, recipe.colour_error)),
+        _draw_wander(rng, recipe.wander_px),
     )  # fmt: skip
+
+
+def _draw_wander(rng: np.random.Generator, size_px: float) -> tuple[tuple[float, ...], ...]:
+    """Four waves of random direction, two to ten across the frame."""
+    scale = [12.0, 12.0, 100.0, 0.7 * size_px, 0.7 * size_px]
+    return tuple(tuple(wave) for wave in rng.normal(0.0, scale, (4, 5)).tolist())
 
 
 def expose(rng: np.random.Generator, scene: Scene, recipe: Recipe, how: Conditions, detector: Detector) -> Frame:
@@ -117,7 +126,7 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     """Coadd the frames of a reference: mean of their PSFs, noise of each resampled before it is averaged."""
     count = int(np.clip(rng.poisson(recipe.reference_frames), 15, 40))
     epochs = jd - 900.0 + np.sort(rng.uniform(0.0, 120.0, count))
-    psf = draw_psf(rng, float(np.clip(recipe.reference_seeing_px * np.exp(rng.normal(0, 0.1)), 1.5, 3.0)))
+    psf = draw_psf(rng, math.hypot(recipe.optics_px, recipe.reference_seeing_px * float(np.exp(rng.normal(0, 0.25)))))
     zero_point = float(recipe.zero_point + rng.normal(0.0, 0.2))
     how = Conditions(float(epochs.mean()), band, 30.0, psf, recipe.sky_dn, (0.0, 0.0), zero_point, recipe.gain,
                      recipe.read_noise, Mapping(np.zeros((2, 6))), Mapping(np.zeros((2, 6))))  # fmt: skip
@@ -158,6 +167,9 @@ def _paint_scene(
         light.append(_event_points(event, how, epochs))
     points = np.concatenate(light)
     dx, dy = how.mapping.shift(points[:, 0], points[:, 1], scene.side)
+    for kx, ky, phase, ax, ay in how.wander:
+        wave = np.cos(kx * points[:, 0] / scene.side + ky * points[:, 1] / scene.side + phase)
+        dx, dy = dx + ax * wave, dy + ay * wave
     points[:, 0] += dx + pad
     points[:, 1] += dy + pad
     noise = math.sqrt(how.sky_dn / how.gain)

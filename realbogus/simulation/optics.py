@@ -43,13 +43,13 @@ class PSF:
 
 
 def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0) -> PSF:
-    """A plausible PSF of this width: Moffat beta 2.7-4.5, ellipticity to 0.15, slow change over the frame.
+    """A plausible PSF of this width: Moffat beta 3.0-5.5, ellipticity to 0.15, slow change over the frame.
 
     turbulence is the rms of ln fwhm (and twice that of the ellipticity) in waves too short for a kernel to follow.
     """
     size, angle = min(abs(rng.normal(0.0, 0.05)), 0.15), rng.uniform(0.0, 2 * np.pi)
     slopes = tuple(float(s) for s in rng.normal(0.0, [0.02, 0.012, 0.012, 0.02, 0.012, 0.012]))
-    beta, bowl = float(rng.uniform(2.7, 4.5)), float(abs(rng.normal(0.0, 0.02)))
+    beta, bowl = float(rng.uniform(3.0, 5.5)), float(abs(rng.normal(0.0, 0.02)))
     waves = np.concatenate(
         [
             rng.normal(0.0, 7.0, (4, 2)),
@@ -64,7 +64,7 @@ def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0) 
 
 def believed_psf(psf: PSF, error: float) -> PSF:
     """The PSF as a pipeline models it: round, the same over the frame, common wings, its width off by this much."""
-    return PSF(psf.fwhm_px * (1.0 + error), 3.3, 0.0, 0.0)
+    return PSF(psf.fwhm_px * (1.0 + error), 4.0, 0.0, 0.0)
 
 
 def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:

@@ -40,6 +40,7 @@ NID_ZERO_JD = 2457754.5  # 2017 January 1: ZTF counts nights from here
 CADENCE_D = 45.0 / 86400.0
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LIMIT_SCATTER = 1.6  # how much shallower than its noise the survey quotes its frames; real packets, in the median
+QUOTED_WIDTH = 1.18  # FWHM that the survey quotes over that of the profile within a pixel; real packets, in the median
 EDGE = 31  # pixels: half a stamp; a frame's sides that are no chip edge keep this distance
 HISTORY = (  # noqa: SIM905 (a list of words reads better than one of strings)
     "jd fid pid diffmaglim pdiffimfilename programpi programid candid isdiffpos tblid nid rcid field xpos ypos ra dec "
@@ -60,7 +61,7 @@ class Pointing:
     detector: int  # ZTF rcid, 0 to 63
     tile: tuple[int, int]  # which piece of the quadrant the frame is: column and row, 0 to 2
     band: int  # ZTF fid
-    seeing_px: float  # typical of the night at that time
+    seeing_px: float  # FWHM of the air, typical of the night at that time
     ra: float
     dec: float
 
@@ -335,7 +336,7 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
         stamps=(as_float32(science), as_float32(template), as_float32(difference)),
         corner=_corner(pointing, recipe.side),
         zero_point=how.zero_point,
-        fwhm_px=seen.psf.fwhm_px,
+        fwhm_px=QUOTED_WIDTH * seen.psf.fwhm_px,
         columns=_image_columns(rng, pointing, reference, seen),
         shift=(float(solution[0, 0]), float(solution[1, 0])),
         turn=solution,

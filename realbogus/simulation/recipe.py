@@ -34,10 +34,11 @@ class Recipe:
     fast_stars: float = 4.0  # stars that moved by 0.3-2.5 px since the template
 
     # how it is observed
-    seeing_px: float = 2.25  # median FWHM
-    seeing_spread: float = 0.20  # sigma of its logarithm from night to night
-    turbulence: float = 0.035  # rms of ln fwhm over the frame in waves that no kernel follows
-    reference_seeing_px: float = 2.2
+    optics_px: float = 1.8  # FWHM of telescope and camera, added in squares
+    seeing_px: float = 1.15  # median FWHM of the air
+    seeing_spread: float = 0.40  # sigma of its logarithm from night to night
+    turbulence: float = 0.045  # rms of ln fwhm over the frame in waves that no kernel follows
+    reference_seeing_px: float = 1.2  # of the air, in the reference
     reference_frames: int = 16
     sky_dn: float = 155.0  # median
     gain: float = 6.2  # electrons per DN
@@ -48,10 +49,11 @@ class Recipe:
     distortion_px: float = 0.06  # rms of the part that varies over the frame
     psf_model_error: float = 0.04  # rms relative error of the width that the pipeline believes the PSF to have
     astrometric_px: float = 0.11  # registration error that the pipeline allows for when it detects
+    wander_px: float = 0.06  # rms per axis of the air's own displacements, in waves shorter than any solution follows
     bad_registration: float = 0.06  # share of exposures with a failure of 0.3-1 px
 
     # what goes wrong
-    cosmic_rays: float = 11.0
+    cosmic_rays: float = 6.0
     hot_pixels: float = 6.0
     bad_columns: float = 1.0  # per frame, new since the template
     trails: float = 0.025
@@ -60,7 +62,7 @@ class Recipe:
     flat_error: float = 0.006  # of the slow waves of the flat field
     pixel_flat: float = 0.006  # of single pixels
     colour_error: float = 0.03  # mag: error of the colour term between exposure and reference
-    flux_error: float = 0.035  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
+    flux_error: float = 0.018  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
     bad_flat: float = 0.05  # share of exposures with a flat that is wrong by a few per cent
     template_defects: float = 3.0  # per template: cosmic rays and hot pixels that survived the coadd
 
@@ -81,8 +83,8 @@ def windy(**changes: Any) -> Recipe:
     Independent enough of the standard recipe to test what a model trained on that one is worth elsewhere.
     """
     other: dict[str, Any] = {
-        "name": "windy", "star_slope": 0.24, "stars": 3600.0, "galaxies": 800.0, "seeing_px": 2.6, "seeing_spread":
-        0.28, "turbulence": 0.035, "reference_seeing_px": 2.3, "reference_frames": 20, "sky_dn": 240.0, "gain": 3.5,
+        "name": "windy", "star_slope": 0.24, "stars": 3600.0, "galaxies": 800.0, "seeing_px": 1.9, "optics_px": 1.7, "seeing_spread":
+        0.28, "turbulence": 0.035, "reference_seeing_px": 1.6, "reference_frames": 20, "sky_dn": 240.0, "gain": 3.5,
         "read_noise": 14.0, "zero_point": 25.8, "registration_px": 0.1, "distortion_px": 0.07, "bad_registration":
         0.1, "cosmic_rays": 18.0, "hot_pixels": 12.0, "bad_columns": 2.0, "trails": 0.15, "ghosts": 0.5,
         "flat_error": 0.01, "pixel_flat": 0.009, "colour_error": 0.03, "flux_error": 0.016, "saturation_dn": 55000.0,
