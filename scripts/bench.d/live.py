@@ -1,0 +1,388 @@
+"""The worker as it runs at night, through a broker: throughput, latency, bursts, and hours of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from broker import Broker, Counter, Drained, Watched, drain, fill, put, spans_file
+from confluent_kafka import Consumer, Producer
+from corpus import Corpus, renumbered
+
+from realbogus.packets import annotation
+
+HERE = Path(__file__).resolve().parent
+WARM = 512  # alerts that a worker has done before anything is measured
+RATE_PER_S = 256.0  # alerts; the mean of Rubin
+SOAK_AHEAD = 20_000  # alerts that the feeder may be ahead of the worker in a soak
+SOAK_BYTES = 2 << 30  # that a soak keeps on the broker's disk
+
+
+@dataclass
+class Bench:
+    """What all live measurements share."""
+
+    broker: Broker
+    corpus: Corpus
+    model: str  # "name/version"
+    models: Path  # folder of the models
+    folder: Path  # for configurations and logs
+    worker_cores: set[int]
+    other_cores: set[int]
+    say: Callable[[str], None]
+    runs: int = field(default=0)
+
+    def name(self, what: str) -> str:
+        self.runs += 1
+        return f"bench-{what}-{self.runs}"
+
+    @contextmanager
+    def topics(self, what: str, **settings: str) -> Iterator[Topics]:
+        name = self.name(what)
+        topics = Topics(*(f"{name}.{kind}" for kind in ("alerts", "annotations", "dlq", "outbox")))
+        self.broker.topic(topics.alerts, **settings)
+        for topic in topics.outputs:
+            self.broker.topic(topic)
+        self.broker.topic(topics.outbox)
+        try:
+            yield topics
+        finally:
+            self.broker.drop(topics.alerts, *topics.outputs, topics.outbox)
+
+    @contextmanager
+    def worker(self, topics: Topics, cores: set[int]) -> Iterator[Worker]:
+        port = free_port()
+        name = self.name("worker")
+        file, log = self.folder / f"{name}.toml", self.folder / f"{name}.log"
+        file.write_text(self.config(topics, port))
+        env = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        command = [str(Path(sys.executable).with_name("realbogus")), "worker", "--config", str(file)]
+        watched = Watched.start(command, cores, env, log)
+        try:
+            yield Worker(watched, port, log)
+        finally:
+            watched.stop()
+
+    def config(self, topics: Topics, port: int) -> str:
+        tables = {
+            "kafka": {"bootstrap": self.broker.bootstrap},
+            "input": {"topics": [topics.alerts], "group_id": topics.alerts},
+            "output": {"topic": topics.annotations, "dead_letters": topics.dead_letters},
+            "models": {"folder": str(self.models)},
+            "models.surveys": {"ztf": self.model},
+            "voevent": {"authority": "org.example.bench"},
+            "publish": {"outbox": topics.outbox},
+            "http": {"port": port},
+            "log": {"level": "WARNING"},
+        }
+        return "".join(
+            f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+            for name, table in tables.items()
+        )
+
+    @contextmanager
+    def floor(self, topics: Topics, what: str, batch: int) -> Iterator[Watched]:
+        arguments = [self.broker.bootstrap, topics.alerts, topics.annotations, f"{topics.alerts}-{what}"]
+        spans = str(spans_file(self.corpus, self.folder))
+        command = [sys.executable, str(HERE / "floor.py"), *arguments, spans, str(batch), what]
+        watched = Watched.start(command, self.worker_cores, log=self.folder / f"{what}.log")
+        try:
+            yield watched
+        finally:
+            watched.stop()
+
+
+@dataclass(frozen=True)
+class Topics:
+    alerts: str
+    annotations: str
+    dead_letters: str
+    outbox: str
+
+    @property
+    def outputs(self) -> tuple[str, str]:
+        """Where each alert comes out exactly once."""
+        return self.annotations, self.dead_letters
+
+
+@dataclass(frozen=True)
+class Worker:
+    watched: Watched
+    port: int
+    log: Path
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            return answer.read().decode()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# -- throughput ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Medians over rounds; CPU microseconds an alert, all threads of the process."""
+
+    full: Drained
+    floor_us: float
+    client_us: float
+    annotations: int
+    events: int
+
+
+def throughput(bench: Bench, count: int, rounds: int) -> Throughput:
+    """The worker, the floor and the Kafka client alone, one after the other on the same topic and the same core."""
+    full: list[Drained] = []
+    floors: dict[str, list[float]] = {"inflate": [], "client": []}
+    with bench.topics("throughput") as topics:
+        bench.say(f"filling a topic with {count} alerts")
+        fill(bench.broker, topics.alerts, bench.corpus, count)
+        for number in range(rounds):
+            bench.say(f"through the broker, round {number + 1} of {rounds}: the worker")
+            with bench.topics("full") as out:
+                outputs = Topics(topics.alerts, out.annotations, out.dead_letters, out.outbox)
+                with bench.worker(outputs, bench.worker_cores) as worker:
+                    full.append(drain(bench.broker, outputs.outputs, [worker.watched], count, tick=scraper(worker)))
+                annotations = held(bench, out.annotations)
+                events = held(bench, out.outbox)
+            for what, found in floors.items():
+                bench.say(f"through the broker, round {number + 1} of {rounds}: the floor, {what}")
+                with bench.topics(what) as out:
+                    outputs = Topics(topics.alerts, out.annotations, out.dead_letters, out.outbox)
+                    with bench.floor(outputs, what, 256) as watched:
+                        found.append(drain(bench.broker, outputs.outputs, [watched], count).cpu_us)
+    middle = sorted(full, key=lambda one: one.cpu_us)[len(full) // 2]
+    return Throughput(
+        middle, statistics.median(floors["inflate"]), statistics.median(floors["client"]), annotations, events
+    )
+
+
+def held(bench: Bench, topic: str) -> int:
+    counter = Counter(bench.broker, [topic])
+    try:
+        return counter.count()
+    finally:
+        counter.close()
+
+
+def scraper(worker: Worker, every_s: float = 1.0) -> Callable[[int], None]:
+    """Read the worker's metrics once a second, as Prometheus would, so that this costs what it costs."""
+    last = [time.monotonic()]
+
+    def tick(_: int) -> None:
+        if time.monotonic() - last[0] >= every_s:
+            with contextlib.suppress(OSError):
+                worker.metrics()
+            last[0] = time.monotonic()
+
+    return tick
+
+
+def two_workers(bench: Bench, count: int) -> Drained:
+    """Two workers of one group on all cores, which they share with the broker."""
+    everywhere = bench.worker_cores | bench.other_cores
+    with bench.topics("pair") as topics:
+        bench.say(f"two workers: filling a topic with {count} alerts")
+        fill(bench.broker, topics.alerts, bench.corpus, count)
+        bench.say("two workers")
+        with bench.worker(topics, everywhere) as one, bench.worker(topics, everywhere) as other:
+            return drain(bench.broker, topics.outputs, [one.watched, other.watched], count)
+
+
+# -- latency -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from the broker's timestamp of the alert to that of its annotation."""
+
+    alerts: int
+    median_s: float
+    p95_s: float
+    p99_s: float
+
+
+def latency(bench: Bench, seconds: float) -> Latency:
+    """One worker under a steady rate, as in a night of Rubin."""
+    count = int(RATE_PER_S * seconds)
+    with bench.topics("latency") as topics, bench.worker(topics, bench.worker_cores) as worker:
+        warm(bench, topics, [worker])
+        bench.say(f"latency at {RATE_PER_S:.0f} alerts/s for {seconds:.0f} s")
+        sent = paced(bench, topics.alerts, count)
+        done = annotated(bench, topics.annotations, WARM + count, seconds + 30)
+    waits = np.array([done[candid] - at for candid, at in sent.items() if candid in done]) / 1000
+    if len(waits) < len(sent):
+        raise RuntimeError(f"{len(sent) - len(waits)} of {len(sent)} alerts have no annotation")
+    median, p95, p99 = np.percentile(waits, [50, 95, 99])
+    return Latency(len(waits), float(median), float(p95), float(p99))
+
+
+def warm(bench: Bench, topics: Topics, workers: Sequence[Worker]) -> None:
+    """Let every worker have its partitions and some alerts behind it."""
+    fill(bench.broker, topics.alerts, bench.corpus, WARM)
+    reach(bench, topics, WARM, [worker.watched for worker in workers], 120)
+
+
+def reach(bench: Bench, topics: Topics, count: int, processes: Sequence[Watched], timeout_s: float) -> float:
+    """Wait until so many records came out; the time at which it was seen."""
+    counter = Counter(bench.broker, topics.outputs)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while counter.count() < count:
+            if time.monotonic() > deadline or not all(process.alive() for process in processes):
+                raise RuntimeError(f"only {counter.count()} of {count} came out; see {bench.folder}")
+            time.sleep(0.02)
+        return time.monotonic()
+    finally:
+        counter.close()
+
+
+def paced(bench: Bench, topic: str, count: int) -> dict[int, int]:
+    """Send alerts at a steady rate; their candids with the broker's timestamps, ms."""
+    sent: dict[int, int] = {}
+    producer = Producer(bench.broker.client(linger_ms="0"))
+    rows = renumbered_with_candids(bench.corpus, WARM, count)
+    begun = time.monotonic()
+    for number, (candid, message) in enumerate(rows):
+        while (ahead := begun + number / RATE_PER_S - time.monotonic()) > 0:
+            producer.poll(ahead)
+
+        def delivered(error: object, record: object, candid: int = candid) -> None:
+            if error is None:
+                sent[candid] = record.timestamp()[1]  # type: ignore[attr-defined]
+
+        producer.produce(topic, message, key=str(candid), on_delivery=delivered)
+    producer.flush()
+    return sent
+
+
+def renumbered_with_candids(corpus: Corpus, skip: int, count: int) -> Iterator[tuple[int, bytes]]:
+    for number, message in enumerate(renumbered(corpus, skip + count)):
+        cycle, row = divmod(number, len(corpus))
+        if number >= skip:
+            yield int(corpus.alerts.candid[row]) + cycle * 10**10, message
+
+
+def annotated(bench: Bench, topic: str, count: int, timeout_s: float) -> dict[int, int]:
+    """Candid and broker timestamp, ms, of so many annotations."""
+    reader = Consumer(bench.broker.client(group_id=bench.name("reader"), auto_offset_reset="earliest"))
+    reader.subscribe([topic])
+    found: dict[int, int] = {}
+    deadline = time.monotonic() + timeout_s
+    try:
+        while len(found) < count and time.monotonic() < deadline:
+            for record in reader.consume(1000, 0.5):
+                if record.error() is None:
+                    found[int(annotation.decode(record.value())["candid"])] = record.timestamp()[1]
+    finally:
+        reader.close()
+    return found
+
+
+def burst(bench: Bench, count: int) -> float:
+    """Seconds that two workers take for a burst that arrived while they were held: everything is on the broker."""
+    everywhere = bench.worker_cores | bench.other_cores
+    with (
+        bench.topics("burst") as topics,
+        bench.worker(topics, everywhere) as one,
+        bench.worker(topics, everywhere) as other,
+    ):
+        warm(bench, topics, [one, other])
+        processes = [one.watched, other.watched]
+        bench.say(f"a burst of {count} alerts")
+        for process in processes:
+            process.signal(signal.SIGSTOP)
+        try:
+            fill(bench.broker, topics.alerts, bench.corpus, count)
+        finally:
+            begun = time.monotonic()
+            for process in processes:
+                process.signal(signal.SIGCONT)
+        return reach(bench, topics, WARM + count, processes, 120) - begun
+
+
+# -- soak ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Memory of one worker over many alerts."""
+
+    alerts: Sequence[int]
+    rss_mb: Sequence[float]
+    seconds: float
+
+    @property
+    def growth_mb(self) -> float:
+        """Median of the last tenth less that of the second tenth."""
+        tenth = max(len(self.rss_mb) // 10, 1)
+        return statistics.median(self.rss_mb[-tenth:]) - statistics.median(self.rss_mb[tenth : 2 * tenth])
+
+
+def soak(bench: Bench, count: int, tick: Callable[[int], None]) -> Soak:
+    """Feed one worker without end and watch its memory. The broker forgets old alerts."""
+    producer = Producer(bench.broker.client(linger_ms="20"))
+    alerts: list[int] = []
+    memory: list[float] = []
+    begun = time.monotonic()
+    limits = {"retention_bytes": str(SOAK_BYTES // 4), "segment_bytes": str(64 << 20)}
+    with bench.topics("soak", **limits) as topics, bench.worker(topics, bench.worker_cores) as worker:
+        counter = Counter(bench.broker, topics.outputs)
+        watch = [0.0]
+
+        def look() -> int:
+            done = counter.count()
+            if time.monotonic() - watch[0] > 1:
+                alerts.append(done)
+                memory.append(worker.watched.rss_mb())
+                tick(done)
+                watch[0] = time.monotonic()
+            if not worker.watched.alive():
+                raise RuntimeError(f"the worker ended: {worker.log.read_text()[-2000:]}")
+            return done
+
+        for number, message in enumerate(renumbered(bench.corpus, count)):
+            put(producer, topics.alerts, message, str(number))
+            if number % 1024 == 0:
+                while number - look() > SOAK_AHEAD:
+                    producer.poll(0.1)
+        producer.flush()
+        while look() < count:
+            time.sleep(0.5)
+        counter.close()
+    return Soak(alerts, memory, time.monotonic() - begun)
+
+
+def draw(found: Soak, file: Path) -> None:
+    """The memory curve as a picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    axes.plot(np.asarray(found.alerts) / 1000, found.rss_mb, lw=1.2)
+    axes.set(xlabel="alerts done, thousands", ylabel="memory of the worker, MB", ylim=(0, 1.1 * max(found.rss_mb)))
+    axes.set_title(f"{found.alerts[-1]:,} alerts in {found.seconds / 60:.0f} min; growth {found.growth_mb:+.1f} MB")
+    axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
