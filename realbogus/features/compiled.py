@@ -53,7 +53,10 @@ GROUPS = (
 NAMES = tuple(name for group in GROUPS for name in group)  # in the order of the columns of `measure`
 _AT = tuple(int(n) for n in np.cumsum([0] + [len(group) for group in GROUPS]))
 _RADII = padded(geo.R, FAR)
-_FILES = ("kernels_window", "kernels_fits", "kernels_shape", "kernels_relations", "compiled", "geometry")
+_FILES = (
+    "kernels_window", "kernels_fits", "kernels_shape", "kernels_relations", "compiled", "geometry", "view", "fits",
+    "symmetry", "morphology", "defects", "relations",
+)  # fmt: skip
 
 
 def _salt() -> int:

@@ -18,6 +18,7 @@ from realbogus.features.view import Layer, View, median_of_rows, total
 G = Family("G")
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 PLATEAU, PLATEAU_PIXELS = 0.98, 4
+FEWEST_IN_LINE = 20  # valid pixels
 
 
 def _median_filter(images: NDArray[np.float64], size: int) -> NDArray[np.float64]:
@@ -83,7 +84,7 @@ def line_med_max(view: View) -> Column:
     lines = np.concatenate([d[:, near], d[:, :, near].transpose(0, 2, 1)], axis=1)
     count = np.isfinite(lines).sum(axis=2)
     medians = median_of_rows(lines.reshape(-1, lines.shape[2]), count.ravel()).reshape(count.shape)
-    best = np.where(count >= 32, medians, -np.inf).max(axis=1) / layer.noise
+    best = np.where(count >= FEWEST_IN_LINE, medians, -np.inf).max(axis=1) / layer.noise
     return np.where(view.seen_enough, best, np.nan)
 
 
@@ -101,7 +102,7 @@ def radon_peak(view: View) -> Column:
     for line, length in zip(geo.LINES, geo.LINE_LENGTHS, strict=True):
         count = ok[:, line[:length]].sum(axis=1)
         strength = total(z[:, line[:length]]) / np.sqrt(np.maximum(count, 1))
-        best = np.maximum(best, np.where(count >= 20, strength, -np.inf))
+        best = np.maximum(best, np.where(count >= FEWEST_IN_LINE, strength, -np.inf))
     return np.where(view.seen_enough, np.log1p(np.maximum(best, 0.0)), np.nan)
 
 

@@ -54,8 +54,9 @@ def circle_overlap(radius: float, samples: int = 400) -> Table:
     chord = np.sqrt(np.maximum(radius**2 - x**2, 0.0))
     covered = np.clip(chord, (np.abs(Y) - 0.5)[:, None], (np.abs(Y) + 0.5)[:, None]) - (np.abs(Y) - 0.5)[:, None]
     below = np.clip(-chord, (np.abs(Y) - 0.5)[:, None], (np.abs(Y) + 0.5)[:, None]) - (np.abs(Y) - 0.5)[:, None]
-    overlap: Table = ((covered - below) * weights).sum(axis=1)
-    return overlap
+    overlap = ((covered - below) * weights).sum(axis=1).reshape(SIDE, SIDE)
+    symmetric: Table = ((overlap + overlap.T) / 2).ravel()  # what is left of the error must not favour an axis
+    return symmetric
 
 
 APERTURE: Table = circle_overlap(APERTURE_PX)

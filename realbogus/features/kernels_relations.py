@@ -7,7 +7,7 @@ import numpy as np
 
 from realbogus.alerts import STAMP_SIDE
 from realbogus.features import geometry as geo
-from realbogus.features.defects import NEIGHBOURS, PLATEAU, PLATEAU_PIXELS
+from realbogus.features.defects import FEWEST_IN_LINE, NEIGHBOURS, PLATEAU, PLATEAU_PIXELS
 from realbogus.features.kernels_fits import pearson, vertex
 from realbogus.features.kernels_window import (
     _MAD_TO_SIGMA,
@@ -328,7 +328,7 @@ def lines(stamp, background, noise, usable, out):
         _along_lines(good, counts)
     best = 0.0
     for line in range(len(sums)):
-        if counts[line] >= 20:
+        if counts[line] >= FEWEST_IN_LINE:
             best = max(best, sums[line] / np.sqrt(counts[line]))
     out[1] = np.log1p(best)
 
@@ -353,7 +353,7 @@ def _line_median(stamp, background):
                 if not np.isnan(value):
                     values[n] = np.float64(value) - background
                     n += 1
-            if n >= 32:
+            if n >= FEWEST_IN_LINE:
                 best = max(best, median(values, n))
     return best
 

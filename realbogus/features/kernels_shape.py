@@ -18,7 +18,7 @@ from realbogus.features.kernels_window import (
     sigma_of,
     slog,
 )
-from realbogus.features.morphology import BRIGHTEST
+from realbogus.features.morphology import ALIKE, BRIGHTEST
 from realbogus.features.symmetry import _radial
 
 COUNTS = (
@@ -369,7 +369,7 @@ def _m20(d, seen, up, down, light, level):
         f = seen[i] * (up * max(d[i], 0.0) + down * max(-d[i], 0.0))
         moment = f * ((_X[i] - x) ** 2 + (_Y[i] - y) ** 2)
         all_ += moment
-        top += moment if f >= level else 0.0
+        top += moment if f >= ALIKE * level else 0.0
     return np.log10(max(top / all_, 1e-6))
 
 

@@ -17,6 +17,7 @@ from realbogus.features.view import View, Window, WindowMask, total
 F = Family("F")
 LOTZ = "ours, in the spirit of Lotz+2004"
 BRIGHTEST = 0.2  # share of the light that M20 looks at
+ALIKE = 1 - 1e-9  # pixels at the same distance are alike in P, whatever their last bits
 
 
 def gini(image: Window, mask: WindowMask) -> Column:
@@ -42,7 +43,7 @@ def m20(image: Window, mask: WindowMask) -> Column:
     descending = -np.sort(-f, axis=1)
     reached = np.cumsum(descending, axis=1) >= BRIGHTEST * light[:, None]
     threshold = descending[np.arange(len(f)), reached.argmax(axis=1)]
-    share = total(moment, (f >= threshold[:, None]) & mask) / total(moment)
+    share = total(moment, (f >= ALIKE * threshold[:, None]) & mask) / total(moment)
     return np.where(light > 0, np.log10(np.maximum(share, 1e-6)), np.nan)
 
 

@@ -34,7 +34,7 @@ def r_aper_psf(view: View) -> Column:
     return np.where(view.seen_enough & (flux != 0), slog((host + flux) / flux), np.nan)
 
 
-@C.feature(-15, 15, "N1 N3", AUTOSCAN + ", flux scale ours", stamps="DST")
+@C.feature(-25, 25, "N1 N3", AUTOSCAN + ", flux scale ours", stamps="DST")
 def flux_ratio(view: View) -> Column:
     """slog of (difference flux - template flux) / |template flux| in 5 px on the flux scale of the difference."""
     host = closure(view).scale * aperture_sum(view, view.template)

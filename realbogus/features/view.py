@@ -22,7 +22,7 @@ Stamps = NDArray[np.float64]  # (N, 63, 63)
 StampsMask = NDArray[np.bool_]  # (N, 63, 63)
 Kept = TypeVar("Kept")
 
-PSF_FWHM_PX = {"ztf": 2.8, "rubin": 4.5}  # used where a packet does not give it; medians of real packets
+PSF_FWHM_PX = {"ztf": 2.5, "rubin": 6.9}  # used where a packet does not give it; medians of real packets
 PSF_FWHM_LIMITS_PX = (1.5, 10.0)
 SENTINEL = 1e30  # some templates hold -3.4e38: finite, yet no pixel
 FEWEST_PIXELS = 100  # for a background and noise that mean anything
