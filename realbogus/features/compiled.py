@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from realbogus.alerts import STAMP_SIDE, Column, Triplets
 from realbogus.features import geometry as geo
+from realbogus.features import kernels_defects as defects
 from realbogus.features import kernels_fits as fits
 from realbogus.features import kernels_relations as relations
 from realbogus.features import kernels_shape as shape
@@ -48,21 +49,17 @@ FRACTIONS = ("nan_frac_d", "nan_frac_s", "nan_frac_t")
 GROUPS = (
     FRACTIONS, shape.COUNTS, fits.POINT, fits.GAUSS, fits.TESTS, shape.SUMS, shape.MOMENTS, shape.RINGS,
     shape.ZERNIKE, shape.MORPHOLOGY, relations.PHOTOMETRY, relations.RELATIONS, relations.REGISTRATION,
-    relations.GRADIENT, relations.PEAKS, relations.LINES, relations.SURROUNDINGS,
+    relations.GRADIENT, defects.PEAKS, defects.LINES, defects.SURROUNDINGS, defects.FINE, defects.OTHERS,
 )  # fmt: skip
 NAMES = tuple(name for group in GROUPS for name in group)  # in the order of the columns of `measure`
 _AT = tuple(int(n) for n in np.cumsum([0] + [len(group) for group in GROUPS]))
 _RADII = padded(geo.R, FAR)
-_FILES = (
-    "kernels_window", "kernels_fits", "kernels_shape", "kernels_relations", "compiled", "geometry", "view", "fits",
-    "symmetry", "morphology", "defects", "relations",
-)  # fmt: skip
 
 
 def _salt() -> int:
-    """A hash of the sources that the compiled code is made of."""
-    here = Path(__file__).parent
-    text = b"".join((here / f"{name}.py").read_bytes() for name in _FILES)
+    """A hash of the sources that the compiled code is made of: all modules of this room."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    text = b"".join(path.read_bytes() for path in sources)
     return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
 
 
@@ -198,11 +195,15 @@ def _measure(salt: int) -> Kernel:
             if wanted[13]:
                 relations.gradient(d, ok_d, t, ok_t, disk, n_disk, answer[_AT[13] : _AT[14]])
             if wanted[14]:
-                relations.peaks(d, ok_d, s, ok_s, t, ok_t, _RADII, disk, n_disk, w, answer[_AT[14] : _AT[15]])
+                defects.peaks(d, ok_d, s, ok_s, t, ok_t, _RADII, disk, n_disk, w, answer[_AT[14] : _AT[15]])
             if wanted[15]:
-                relations.lines(stamps[row, 2], b_d, noise, usable, answer[_AT[15] : _AT[16]])
+                defects.lines(stamps[row, 2], b_d, noise, usable, answer[_AT[15] : _AT[16]])
             if wanted[16]:
-                relations.surroundings(d, ok_d, disk, noise, answer[_AT[16] : _AT[17]])
+                defects.surroundings(d, ok_d, disk, noise, answer[_AT[16] : _AT[17]])
+            if wanted[17]:
+                defects.fine_structure(d, ok_d, noise, answer[_AT[17] : _AT[18]])
+            if wanted[18]:
+                defects.others(stamps[row, 2], b_d, noise, w, radius[row], usable, answer[_AT[18] : _AT[19]])
 
     kernel: Kernel = measure
     return kernel

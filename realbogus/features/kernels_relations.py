@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Compiled twins of `photometry`, `relations`, `defects` and `surroundings`: the stamps together, and lines in them."""
+"""Compiled twins of `photometry` and `relations`: the stamps together."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import numpy as np
 
 from realbogus.alerts import STAMP_SIDE
 from realbogus.features import geometry as geo
-from realbogus.features.defects import FEWEST_IN_LINE, NEIGHBOURS, PLATEAU, PLATEAU_PIXELS
 from realbogus.features.kernels_fits import pearson, vertex
 from realbogus.features.kernels_window import (
-    _MAD_TO_SIGMA,
     PIXELS,
     SIZE,
     START,
     STRIDE,
-    dot,
     enough,
     inlined,
-    median,
     padded,
     slog,
     total,
@@ -29,19 +25,11 @@ PHOTOMETRY = ("l1", "r_aper_psf", "flux_ratio")
 RELATIONS = ("ncc_ds", "ncc_dt", "ncc_st", "psf_ncc_s", "psf_ncc_t", "closure_resid", "t_core_z", "s_core_z")
 REGISTRATION = ("st_shift", "st_peak")
 GRADIENT = ("grad_r2",)
-PEAKS = ("peak_ring8", "peak_ring8_sci", "sat_frac_s", "sat_frac_t")
-LINES = ("line_med_max", "radon_peak")
-SURROUNDINGS = ("noise_ratio", "noise_acf1")
 
 _APERTURE = padded(geo.APERTURE)
 _APERTURE_SUM = float(geo.APERTURE.sum())
 _IN_APERTURE = (_APERTURE > 0).astype(np.float64)
 _N_APERTURE = float(_IN_APERTURE.sum())
-_BEYOND = np.arange(STAMP_SIDE) >= geo.LINE_LENGTHS[:, None]
-# Pixel by pixel, so that neighbouring lines are read side by side.
-_LINES = np.ascontiguousarray(np.where(_BEYOND, PIXELS, geo.LINES).T.astype(np.int32))
-_LINE_LENGTHS = geo.LINE_LENGTHS.astype(np.float64)
-_NEIGHBOURS = np.array([y * STRIDE + x for y, x in NEIGHBOURS])
 _N_LAGS = 2 * LAG + 1
 _SIDE_TAP = float(np.exp(-2.0))
 
@@ -229,162 +217,3 @@ def gradient(d, ok_d, t, ok_t, disk, n_disk, out):
     determinant = xx * yy - xy * xy
     if dd > 0 and determinant > 1e-9 * xx * yy:
         out[0] = (dx * dx * yy - 2 * dx * dy * xy + dy * dy * xx) / determinant / dd
-
-
-@inlined
-def peaks(d, ok_d, s, ok_s, t, ok_t, radii, disk, n_disk, w, out):
-    """Isolation of the brightest pixel in difference and science stamp; plateaus of saturation."""
-    out[:] = np.nan
-    box = 0.0
-    for y in range(8, 13):
-        for x in range(8, 13):
-            box += ok_d[y * STRIDE + x]
-    top, at, limit = -np.inf, 0, min(w, 9.0)
-    for i in range(SIZE):
-        if radii[i] <= limit and ok_d[i] > 0 and d[i] > top:
-            top, at = d[i], i
-    if enough(box, 25.0) and top > -np.inf:
-        out[0] = min(_isolation(d, ok_d, at), 12.0)
-        out[1] = min(_isolation(s, ok_s, at), 12.0)
-    out[2] = _plateau(s, ok_s, disk, n_disk)
-    out[3] = _plateau(t, ok_t, disk, n_disk)
-
-
-@inlined
-def _isolation(pixels, ok, at):
-    n, sum_ = 0.0, 0.0
-    for k in range(8):
-        i = at + _NEIGHBOURS[k]
-        if ok[i] > 0:
-            n += 1
-            sum_ += pixels[i]
-    peak = pixels[at]
-    if ok[at] == 0 or n < 4 or not peak > 0:
-        return np.nan
-    return max((peak - sum_ / n) / peak, -1.0)
-
-
-@inlined
-def _plateau(pixels, ok, disk, n_disk):
-    top, n = -np.inf, 0.0
-    for i in range(SIZE):
-        if disk[i] * ok[i] > 0:
-            n += 1
-            top = max(top, pixels[i])
-    if not enough(n, n_disk):
-        return np.nan
-    if not top > 0:
-        return 0.0
-    high, count = np.zeros(SIZE, np.bool_), 0
-    for i in range(SIZE):
-        high[i] = disk[i] * ok[i] > 0 and pixels[i] >= PLATEAU * top
-        count += high[i]
-    return _connected(high) / n if count >= PLATEAU_PIXELS else 0.0
-
-
-@inlined
-def _connected(high):
-    """Pixels in pieces of at least four that share edges; clears high."""
-    stack, held = np.empty(4 * SIZE, np.int64), 0
-    for i in range(SIZE):
-        if not high[i]:
-            continue
-        stack[0], depth, size = i, 1, 0
-        high[i] = False
-        while depth > 0:
-            depth -= 1
-            here = stack[depth]
-            size += 1
-            for step in (-STRIDE, STRIDE, -1, 1):
-                there = here + step
-                if 0 <= there < SIZE and high[there]:
-                    high[there] = False
-                    stack[depth] = there
-                    depth += 1
-        if size >= PLATEAU_PIXELS:
-            held += size
-    return held
-
-
-@inlined
-def lines(stamp, background, noise, usable, out):
-    """Strongest central row or column, and strongest line through the candidate."""
-    out[:] = np.nan
-    if not usable:
-        return
-    z, good, n = np.zeros(PIXELS + 1), np.zeros(PIXELS + 1), 0
-    for i in range(PIXELS):
-        value = (np.float64(stamp[i]) - background) / noise
-        seen = not np.isnan(value)
-        z[i] = min(max(value, -5.0), 5.0) if seen else 0.0
-        good[i] = 1.0 if seen else 0.0
-        n += seen
-    out[0] = _line_median(stamp, background) / noise
-    sums, counts = np.zeros(len(_LINE_LENGTHS)), np.zeros(len(_LINE_LENGTHS))
-    _along_lines(z, sums)
-    if n == PIXELS:
-        counts[:] = _LINE_LENGTHS
-    else:
-        _along_lines(good, counts)
-    best = 0.0
-    for line in range(len(sums)):
-        if counts[line] >= FEWEST_IN_LINE:
-            best = max(best, sums[line] / np.sqrt(counts[line]))
-    out[1] = np.log1p(best)
-
-
-@inlined
-def _along_lines(values, sums):
-    """Sum of the values along each line; the last value stands for what lies beyond a line's end."""
-    for k in range(STAMP_SIDE):
-        for line in range(len(sums)):
-            sums[line] += values[_LINES[k, line]]
-
-
-@inlined
-def _line_median(stamp, background):
-    values, best = np.empty(STAMP_SIDE), -np.inf
-    for offset in range(-geo.LINE_OFFSET_PX, geo.LINE_OFFSET_PX + 1):
-        for across in range(2):
-            n = 0
-            for k in range(STAMP_SIDE):
-                line = START + 10 + offset
-                value = stamp[line * STAMP_SIDE + k] if across else stamp[k * STAMP_SIDE + line]
-                if not np.isnan(value):
-                    values[n] = np.float64(value) - background
-                    n += 1
-            if n >= FEWEST_IN_LINE:
-                best = max(best, median(values, n))
-    return best
-
-
-@inlined
-def surroundings(d, ok_d, disk, noise, out):
-    """Noise in the window outside K, and the correlation of neighbouring pixels there."""
-    out[:] = np.nan
-    values, n, wanted = np.empty(SIZE), 0, 0.0
-    z, inside = np.zeros(SIZE), np.zeros(SIZE)
-    for y in range(21):
-        for x in range(21):
-            i = y * STRIDE + x
-            wanted += disk[i] == 0
-            if disk[i] == 0 and ok_d[i] > 0:
-                values[n] = d[i]
-                n += 1
-                z[i], inside[i] = min(max(d[i] / noise, -5.0), 5.0), 1.0
-    if not enough(n, wanted):
-        return
-    middle = median(values, n)
-    for k in range(n):
-        values[k] = abs(values[k] - middle)
-    out[0] = median(values, n) * _MAD_TO_SIGMA / noise
-    pairs = product = 0.0
-    for i in range(SIZE - STRIDE):
-        product += z[i] * z[i + 1] + z[i] * z[i + STRIDE]
-        pairs += inside[i] * inside[i + 1] + inside[i] * inside[i + STRIDE]
-    for i in range(SIZE - STRIDE, SIZE - 1):
-        product += z[i] * z[i + 1]
-        pairs += inside[i] * inside[i + 1]
-    power = dot(z, z) / max(n, 1)
-    if power > 0 and pairs > 0:
-        out[1] = min(max(product / pairs / power, -1.0), 1.0)

@@ -11,7 +11,8 @@ from realbogus.features.feature import Family
 from realbogus.features.view import FWHM_TO_SIGMA, MAD_TO_SIGMA, View, median_of_rows, total
 
 I = Family("I")  # noqa: E741  # the letter of the family
-TAPS = 12  # pixels on each side over which P is summed
+TAPS = 20  # pixels on each side, at most, over which P is summed
+PEAK_SIGNIFICANCE = 5.0
 
 
 @I.feature(0, 100, "N1", "ours", stamps="D")
@@ -26,21 +27,18 @@ def noise_ratio(view: View) -> Column:
 
 
 def _significance(view: View) -> NDArray[np.float64]:
-    """|P * z| / sqrt(sum P^2) over the whole stamp (N, 63, 63); pixels beyond it count as zero."""
-    sigma = view.psf * FWHM_TO_SIGMA
-    smooth = view.difference.pixels / view.difference.noise[:, None, None]
+    """|P * z| / sqrt(sum P^2) over the whole stamp (N, 63, 63), P cut off at 2 W; pixels beyond it count as zero."""
+    sigma, smooth = view.psf * FWHM_TO_SIGMA, view.difference.pixels
     taps = np.arange(-TAPS, TAPS + 1)
-    weights = np.exp(-(taps[:, None] ** 2) / (2 * sigma**2))
+    reach = (2 * view.psf).astype(int)
+    weights = np.where(np.abs(taps[:, None]) <= reach, np.exp(-(taps[:, None] ** 2) / (2 * sigma**2)), 0.0)
     for axis in (1, 2):
         padded = np.pad(smooth, [(0, 0)] + [(TAPS, TAPS) if a == axis else (0, 0) for a in (1, 2)])
-        smooth = np.sum(
-            [
-                weight[:, None, None] * np.take(padded, np.arange(STAMP_SIDE) + TAPS + tap, axis=axis)
-                for tap, weight in zip(taps, weights, strict=True)
-            ],
-            axis=0,
-        )
-    significance: NDArray[np.float64] = np.abs(smooth) / (weights**2).sum(axis=0)[:, None, None]
+        smooth = np.zeros_like(smooth)
+        for tap, weight in zip(taps, weights, strict=True):
+            smooth += weight[:, None, None] * np.take(padded, np.arange(STAMP_SIDE) + TAPS + tap, axis=axis)
+    power = (weights**2).sum(axis=0) * view.difference.noise
+    significance: NDArray[np.float64] = np.abs(smooth) / power[:, None, None]
     return significance
 
 
@@ -52,7 +50,7 @@ def n_peaks(view: View) -> Column:
     around = [wide[:, 1 + y : 1 + y + STAMP_SIDE, 1 + x : 1 + x + STAMP_SIDE] for y in (-1, 0, 1) for x in (-1, 0, 1)]
     axis = np.arange(STAMP_SIDE) - CENTRE
     outside = np.hypot(axis[:, None], axis) > view.disk_radius[:, None, None]
-    count = ((s > 5) & (s >= np.max(around, axis=0)) & outside).sum(axis=(1, 2))
+    count = ((s > PEAK_SIGNIFICANCE) & (s >= np.max(around, axis=0)) & outside).sum(axis=(1, 2))
     return np.where(np.isnan(view.difference.noise) | ~view.seen_enough, np.nan, np.log1p(count))
 
 
