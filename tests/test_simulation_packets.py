@@ -7,11 +7,14 @@ import io
 import tarfile
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import fastavro
 import numpy as np
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from realbogus import packets
 from realbogus.alerts import CENTRE, DIFFERENCE
@@ -216,3 +219,21 @@ def test_the_command_writes_a_folder_with_its_truth(tmp_path, monkeypatch, alert
 def test_a_wrong_call_says_what_is_wrong(arguments, complaint, capsys):
     assert main(["simulate", *arguments]) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.embedded
+def test_the_command_sends_a_night_to_kafka(embedded, monkeypatch, tmp_path, alerts):
+    monkeypatch.setattr("realbogus.cli.simulate.RECIPES", {"palomar": lambda **changes: QUICK})
+    topic = "ztf_simulated_programid1"
+    call = ["simulate", "--alerts", "5", "--seed", "3", "--kafka", embedded, "--topic", topic, "--rate", "200"]
+    assert main([*call, "--truth", str(tmp_path / "truth.csv")]) == 0
+    reader = Consumer(
+        {"bootstrap.servers": embedded, "group.id": "reader", "auto.offset.reset": "earliest", "log_level": 0}
+    )
+    partitions = reader.list_topics(topic, 10.0).topics[topic].partitions
+    reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+    try:
+        sent = [message.value() for message in islice(iter(partial(reader.poll, 20.0), None), 5)]
+    finally:
+        reader.close()
+    assert sorted(sent) == sorted(alert.packet for alert in alerts[:5])

@@ -152,9 +152,9 @@ def _spikes(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], st
     waver = float(np.exp(rng.normal(0.0, 0.15)))
     turn = float(rng.normal(0.0, 0.01))
     for x, y, flux in stars:
-        length = min(6.0 * (flux / 3e4) ** 0.5, 140.0)
+        length = min(4.0 * (flux / 3e4) ** 0.5, 100.0)
         if length > 5.0:
-            _draw_spike(light, bits, x, y, flux * waver * 2.2e-3, length, turn, int(Defect.SPIKE))
+            _draw_spike(light, bits, x, y, flux * waver * 1e-3, length, turn, int(Defect.SPIKE))
 
 
 @njit(cache=True)
@@ -272,7 +272,7 @@ def _saturate(image: Image, bits: NDArray[np.uint16], full: float) -> NDArray[np
     _bleed(image, bits, full, int(Defect.SATURATION))
     labels, count = scipy.ndimage.label(scipy.ndimage.binary_dilation(image > 0.98 * full, iterations=2))
     for rows, columns in scipy.ndimage.find_objects(labels, count):
-        half = BLOCK if columns.stop - columns.start < 2 * BLOCK else 3 * BLOCK // 2
+        half = max(BLOCK, (3 * (columns.stop - columns.start)) // 4)
         j, i = (rows.start + rows.stop) // 2, (columns.start + columns.stop) // 2
         masked[max(j - half, 0) : j + half, max(i - half, 0) : i + half] = True
     return masked

@@ -51,7 +51,9 @@ class Conditions:
     mapping: Mapping  # where the sky truly falls
     solution: Mapping  # where the pipeline believes it falls
     colour_error: float = 0.0  # mag by which stars one sigma redder than most are too faint
-    wander: tuple[tuple[float, ...], ...] = ()  # waves of the air's displacements: kx, ky, phase, px along x, px along y
+    wander: tuple[
+        tuple[float, ...], ...
+    ] = ()  # waves of the air's displacements: kx, ky, phase, px along x, px along y
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _draw_stars(rng: np.random.Generator, recipe: Recipe, crowding: float) -> St
     """Stars with counts rising as 10 ** (slope mag), some of them fast."""
     count = int(rng.poisson(recipe.stars * crowding))
     mag = FAINTEST_STAR + np.log10(1.0 - rng.random(count)) / recipe.star_slope
-    mag = np.maximum(mag, 9.0)
+    mag = np.maximum(mag, 10.0)
     x, y = rng.uniform(-MARGIN, recipe.side + MARGIN, (2, count))
     moved = np.zeros((2, count))
     chosen = np.flatnonzero((mag > 12.0) & (mag < 19.0))
