@@ -55,6 +55,7 @@ def configuration(where: Path, bootstrap: str, topic: str, models: Path | None, 
         "voevent": {"authority": "org.example.survey"},
         "publish": {"outbox": f"{topic}.outbox"},
         "http": {"port": 0},
+        "worker": {"memory_mb": 3000},
     }
     lines = []
     for name, values in sections.items():

@@ -237,4 +237,5 @@ def _tell(total: Mapping[str, Any], seconds: float) -> None:
         + (f" ({reasons})" if reasons else "")
         + f"; {total['forwarded']:,} forwarded, {total['events']:,} events; {total['alerts_per_s']:,.0f} alerts/s",
         highlight=False,
+        soft_wrap=True,
     )

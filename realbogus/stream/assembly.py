@@ -17,10 +17,10 @@ from realbogus.resources import shipped
 from realbogus.scoring import Scorer
 from realbogus.stream.delivery import AtLeastOnce
 from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group
-from realbogus.stream.nightly import topics_of_the_night
+from realbogus.stream.nightly import MOST_NIGHTS, topics_of_the_night
 from realbogus.stream.protocols import Clock, SystemClock
 from realbogus.stream.results import Destinations
-from realbogus.stream.worker import Worker
+from realbogus.stream.worker import DAY_S, Worker
 from realbogus.surveys import SURVEYS
 from realbogus.telemetry import Health, Metrics
 
@@ -94,7 +94,8 @@ def open_worker(
     given, output, clock = settings.need_input(), settings.output, clock or SystemClock()
 
     def topics() -> tuple[str, ...]:
-        return topics_of_the_night(given.topics, given.pattern, clock.now(), from_s)
+        recent = from_s is not None and clock.now() - from_s < (MOST_NIGHTS - 3) * DAY_S
+        return topics_of_the_night(given.topics, given.pattern, clock.now(), from_s if recent else None)
 
     to = Destinations(
         annotations=output.topic,
