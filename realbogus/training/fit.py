@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from realbogus.alerts import Column, Matrix
 from realbogus.calibration import Calibration, fit_calibration
@@ -21,7 +20,7 @@ from realbogus.training import evaluate
 from realbogus.training.examples import Examples
 from realbogus.training.splits import SPLITS, Folds, can_split, folds
 
-KINDS = {"extra trees": ExtraTreesClassifier, "random forest": RandomForestClassifier}
+KINDS = ("extra trees", "random forest")
 GOLDEN_ROWS = 256
 
 Tell = Callable[[str], None]  # is told each piece of work that is done
@@ -33,7 +32,7 @@ class Recipe:
 
     kind: str = "extra trees"  # of KINDS
     trees: int = 400
-    least_leaf: int = 1  # rows in a leaf
+    least_leaf: int = 2  # rows in a leaf; on label P as good as 1 for new exposures, and better for new nights
     tried: float | str = "sqrt"  # features tried at each split: a share of them, or "sqrt"
     folds: int = 10
     seed: int = 1
@@ -108,6 +107,12 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
 
 def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
     """The forest of all these rows."""
+    from sklearn.ensemble import (
+        ExtraTreesClassifier,
+        RandomForestClassifier,
+    )  # a second, which only fitting should cost
+
+    grower = ExtraTreesClassifier if recipe.kind == "extra trees" else RandomForestClassifier
     settings = {
         "n_estimators": recipe.trees,
         "min_samples_leaf": recipe.least_leaf,
@@ -115,7 +120,7 @@ def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
         "random_state": recipe.seed,
         "n_jobs": threads,
     }
-    fitted = KINDS[recipe.kind](**settings).fit(examples.X, examples.is_real, sample_weight=weights(examples, recipe))
+    fitted = grower(**settings).fit(examples.X, examples.is_real, sample_weight=weights(examples, recipe))
     return Forest.from_sklearn(fitted, real=True)
 
 

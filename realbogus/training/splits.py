@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from realbogus.errors import LabelError
 from realbogus.training.examples import Examples, Texts
@@ -25,6 +24,8 @@ def can_split(examples: Examples, split: str) -> bool:
 
 def folds(examples: Examples, split: str, count: int, seed: int) -> Folds:
     """The fold of each row, classes spread as evenly as groups allow. Raises LabelError if there are too few groups."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # here, so that help stays instant
+
     blank = np.zeros(len(examples))
     if split == "random":
         parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(blank, examples.is_real)
