@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from realbogus.packets import annotation
 from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.pictures import draw_triplets
-from realbogus.stream.embedded import EmbeddedBroker
+from realbogus.stream.embedded import CONSUMER_PROPERTIES, EmbeddedBroker
 from realbogus.surveys import SURVEYS, recognise
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -39,6 +39,8 @@ IDLE_S = 2.0  # without a new alert for so long, worker and publisher leave
 CONFIG = """\
 [kafka]
 bootstrap = "{bootstrap}"
+[kafka.consumer]
+{consumer}
 [input]
 topics = ["{topic}"]
 group_id = "realbogus-demo"
@@ -68,9 +70,7 @@ def main() -> int:
     try:
         with broker(options.kafka, out) as bootstrap:
             config = out / "worker.toml"
-            config.write_text(
-                CONFIG.format(bootstrap=bootstrap, topic=TOPIC, annotations=ANNOTATIONS, out=out.as_posix())
-            )
+            config.write_text(configuration(bootstrap, out, {} if options.kafka else CONSUMER_PROPERTIES))
             create(bootstrap, TOPIC)
             night = ["--alerts", str(options.alerts), "--seed", str(options.seed), "--jobs", "2"]
             sink = ["--kafka", bootstrap, "--topic", TOPIC, "--truth", str(out / "truth.csv")]
@@ -121,6 +121,12 @@ def broker(apache: bool, out: Path) -> Iterator[str]:
     with EmbeddedBroker() as embedded:
         console.print(f"the embedded broker listens on {embedded.bootstrap} (memory only, no transactions)")
         yield embedded.bootstrap
+
+
+def configuration(bootstrap: str, out: Path, consumer: Mapping[str, str]) -> str:
+    """worker.toml of the demo."""
+    lines = "\n".join(f'"{name}" = "{value}"' for name, value in consumer.items())
+    return CONFIG.format(bootstrap=bootstrap, topic=TOPIC, annotations=ANNOTATIONS, out=out.as_posix(), consumer=lines)
 
 
 def create(bootstrap: str, topic: str) -> None:
