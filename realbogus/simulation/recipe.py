@@ -83,12 +83,35 @@ def windy(**changes: Any) -> Recipe:
     Independent enough of the standard recipe to test what a model trained on that one is worth elsewhere.
     """
     other: dict[str, Any] = {
-        "name": "windy", "star_slope": 0.24, "stars": 3600.0, "galaxies": 800.0, "seeing_px": 1.9, "optics_px": 1.7, "seeing_spread":
-        0.28, "turbulence": 0.06, "wander_px": 0.09, "reference_seeing_px": 1.6, "reference_frames": 20, "sky_dn": 240.0, "gain": 3.5,
-        "read_noise": 14.0, "zero_point": 25.8, "registration_px": 0.12, "distortion_px": 0.09, "bad_registration":
-        0.1, "cosmic_rays": 18.0, "hot_pixels": 12.0, "bad_columns": 2.0, "trails": 0.15, "ghosts": 0.5,
-        "flat_error": 0.01, "pixel_flat": 0.009, "colour_error": 0.03, "flux_error": 0.025, "saturation_dn": 55000.0,
-    }  # fmt: skip
+        "name": "windy",
+        "star_slope": 0.24,
+        "stars": 3600.0,
+        "galaxies": 800.0,
+        "seeing_px": 1.9,
+        "optics_px": 1.7,
+        "seeing_spread": 0.28,
+        "turbulence": 0.06,
+        "wander_px": 0.09,
+        "reference_seeing_px": 1.6,
+        "reference_frames": 20,
+        "sky_dn": 240.0,
+        "gain": 3.5,
+        "read_noise": 14.0,
+        "zero_point": 25.8,
+        "registration_px": 0.12,
+        "distortion_px": 0.09,
+        "bad_registration": 0.1,
+        "cosmic_rays": 18.0,
+        "hot_pixels": 12.0,
+        "bad_columns": 2.0,
+        "trails": 0.15,
+        "ghosts": 0.5,
+        "flat_error": 0.01,
+        "pixel_flat": 0.009,
+        "colour_error": 0.03,
+        "flux_error": 0.025,
+        "saturation_dn": 55000.0,
+    }
     return Recipe(**(other | changes))
 
 
