@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Self, cast
 
 from realbogus.errors import RealbogusError, Reason
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 
 log = logging.getLogger(__name__)
 

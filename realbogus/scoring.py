@@ -16,9 +16,9 @@ from realbogus import packets
 from realbogus.alerts import AlertBatch, ModelId, Outcomes, Rejected, ScoredBatch
 from realbogus.errors import Reason
 from realbogus.features import extract
+from realbogus.limits import Limits
 from realbogus.model import Model
 from realbogus.packets.fields import Decoded
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.policy import DECIMALS, Policy
 from realbogus.surveys import SURVEYS, recognise

@@ -26,8 +26,8 @@ from rich.table import Table
 
 from realbogus import packets
 from realbogus.errors import StreamError
+from realbogus.limits import Limits
 from realbogus.packets import annotation
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.pictures import draw_triplets
 from realbogus.stream.embedded import CONSUMER_PROPERTIES, EmbeddedBroker

@@ -15,9 +15,9 @@ from packets_cases import RECORD, SMALL, containers, encode, files, slowly
 
 from realbogus.alerts import AlertBatch, ModelId, ScoredBatch
 from realbogus.errors import PacketError
+from realbogus.limits import Limits
 from realbogus.packets import SchemaStore, annotation, splice, write_container
 from realbogus.packets.blocks import read_header, single_block
-from realbogus.packets.limits import Limits
 
 MODEL = ModelId("forest", "1.0", "ab" * 32, "set-1-0123abcd", 0.5, calibrated=True)
 FEATURES = 40

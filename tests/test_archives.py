@@ -14,7 +14,7 @@ import pytest
 
 from realbogus import archives
 from realbogus.errors import RealbogusError, Reason
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 
 LIMITS = Limits()
 PACKETS = {f"night/{candid}.avro": bytes([candid]) * (700 + candid) for candid in (1, 2, 3)}

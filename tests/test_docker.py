@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from realbogus import cli, config
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.telemetry import Health, Metrics, serve
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -18,10 +18,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rescore_cases as cases
+import stream_cases
 
-from realbogus import cli, rescoring
+from realbogus import archives, cli, rescoring
 from realbogus.errors import ConfigError
 from realbogus.model import load_model
+from realbogus.packets import annotation
 from realbogus.packets.schemas import read_schema
 from realbogus.policy import Policy
 from realbogus.rescoring import Plan, rescore
@@ -82,6 +84,34 @@ def test_every_packet_in_is_a_row_out_with_the_scorers_own_numbers(archive: Path
         assert row["jd"] == pytest.approx(2_461_000.5 + int(candid) % 1000 / 100, abs=1e-3)
 
 
+def equal_online_and_offline(values: list[bytes], out: Path) -> None:
+    """The worker's annotations hold the very numbers of the table, and its dead letters the same reasons."""
+    night = stream_cases.Night(batch_size=7)
+    night.send(*values)
+    night.run()
+    online = {one["candid"]: one for one in (annotation.decode(message.value) for message in night.annotated())}
+    rows = pq.read_table(out).to_pylist()
+    offline = {row["candid"]: row for row in rows if row["reason"] is None}
+    assert online.keys() == offline.keys()
+    for name in ("object_id", "survey", "score", "p_real", "decision", "threshold"):
+        assert {candid: row[name] for candid, row in offline.items()} == {c: one[name] for c, one in online.items()}
+    assert len(night.dead()) == len(rows) - len(offline)
+
+
+def test_the_command_gives_what_the_worker_gives_to_the_last_bit(archive: Path, models: Path, tmp_path: Path) -> None:
+    called(archive, "--out", tmp_path / "a.parquet", "--models", models, "--threshold", "0.35")
+    equal_online_and_offline([data for _, data in archives.messages([archive])], tmp_path / "a.parquet")
+
+
+@pytest.mark.packets
+def test_command_and_worker_agree_on_real_packets(real_packets: Path, models: Path, tmp_path: Path) -> None:
+    folders = [real_packets / "ztf" / "1*0.avro", real_packets / "damaged", real_packets / "atlas"]
+    assert called(*folders, "--out", tmp_path / "a.parquet", "--models", models, "--threshold", "0.35") == 0
+    values = [data for _, data in archives.messages(folders)]
+    assert len(values) > 50
+    equal_online_and_offline(values, tmp_path / "a.parquet")
+
+
 def test_a_rejected_packet_has_a_reason_a_sentence_and_no_score(archive: Path, models: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.parquet"
     called(archive, "--out", out, "--models", models)
@@ -114,6 +144,7 @@ def test_an_unknown_ending_is_refused_before_anything_is_read(archive: Path, mod
         (["--jobs", "0"], "--jobs is 0"),
         (["--voevents", "events"], "--authority"),
         (["--survey-model", "mars=x/1"], "surveys are"),
+        (["--schema", "rubin/0.0"], "--schema: "),
     ],
 )
 def test_a_wrong_call_says_what_was_expected(
@@ -296,7 +327,7 @@ def test_changed_packets_do_not_continue_a_run(many: Path, models: Path, tmp_pat
 
 SMALL_PARTS = """
 import sys
-from realbogus import cli, rescoring
+from realbogus import archives, cli, rescoring
 if __name__ == "__main__":
     rescoring.CHUNK, rescoring.PART = 50, 2
     sys.exit(cli.main())

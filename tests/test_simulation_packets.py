@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from realbogus import packets
 from realbogus.alerts import CENTRE, DIFFERENCE
 from realbogus.cli import main
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.registry import Registry
 from realbogus.resources import shipped

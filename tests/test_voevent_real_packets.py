@@ -10,7 +10,7 @@ from voevent_cases import MODEL, NAMES, STYLE
 
 from realbogus import packets
 from realbogus.alerts import ScoredBatch
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.surveys import SURVEYS, recognise
 from realbogus.voevent import build

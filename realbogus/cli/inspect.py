@@ -31,8 +31,8 @@ from realbogus import packets
 from realbogus.alerts import AlertBatch, Rejected, ScoredBatch
 from realbogus.errors import ConfigError, ModelError
 from realbogus.frame import HUGE
+from realbogus.limits import Limits
 from realbogus.model import Model, load_model
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.pictures import draw_alert, draw_triplets, verdict
 from realbogus.policy import Policy

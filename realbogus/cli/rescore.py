@@ -29,8 +29,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from realbogus import archives, tables
-from realbogus.errors import ConfigError
+from realbogus.errors import ConfigError, PacketError
 from realbogus.model import load_model
+from realbogus.packets.schemas import read_schema
 from realbogus.publish.archive import Archive
 from realbogus.registry import Registry
 from realbogus.rescoring import Plan, Summary, rescore
@@ -98,6 +99,11 @@ def _plan(options: argparse.Namespace) -> Plan:
         problems.append(f"--threshold is {options.threshold}; expected 0 to 1")
     if options.voevents and not options.authority:
         problems.append("--voevents needs --authority, the IVOA naming authority under which you publish")
+    try:
+        if options.schema:
+            read_schema(options.schema)
+    except PacketError as error:
+        problems.append(f"--schema: {error}")
     if problems:
         raise ConfigError(problems)
     folders = _model_folders(options)

@@ -29,7 +29,7 @@ from realbogus.config.sections import (
     topic_for,
 )
 from realbogus.errors import ConfigError
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.policy import Policy
 from realbogus.publish.settings import PublishSettings
 from realbogus.voevent.style import EventStyle

@@ -6,8 +6,8 @@ runs over the bytes of each record; fastavro (`fallback`) is its plain twin.
 
 from __future__ import annotations
 
+from realbogus.limits import Limits
 from realbogus.packets.fields import Decoded, Fields
-from realbogus.packets.limits import Limits
 from realbogus.packets.reading import read
 from realbogus.packets.schemas import SchemaStore
 from realbogus.packets.writing import write_container

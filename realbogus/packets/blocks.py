@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realbogus.errors import PacketError, Reason
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 
 deflate: Any
 try:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realbogus.errors import PacketError
+from realbogus.limits import Limits
 from realbogus.packets import explain, fallback, kernels
 from realbogus.packets.blocks import Header
 from realbogus.packets.fields import Decoded, Fields
 from realbogus.packets.identity import Identity, extended
-from realbogus.packets.limits import Limits
 from realbogus.packets.program import Program, TooLarge, compile_program
 from realbogus.packets.schemas import SchemaStore, Writer
 

@@ -13,10 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 from realbogus.errors import PacketError, Reason
+from realbogus.limits import Limits
 from realbogus.packets import blocks, kernels
 from realbogus.packets.blocks import MAGIC, Block, Header
 from realbogus.packets.fields import Fields
-from realbogus.packets.limits import Limits
 from realbogus.packets.program import Program, compile_program
 from realbogus.packets.schemas import SchemaStore, Writer
 from realbogus.packets.writing import encode_header, encode_long

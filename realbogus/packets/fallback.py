@@ -14,11 +14,11 @@ from typing import Any
 import fastavro
 
 from realbogus.errors import PacketError, Reason
+from realbogus.limits import Limits
 from realbogus.packets import blocks
 from realbogus.packets.avrotypes import AvroType
 from realbogus.packets.blocks import Header
 from realbogus.packets.fields import Fields
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import Writer
 
 HEAVIEST = 1 << 18  # types below a record; real ones have 500

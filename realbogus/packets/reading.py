@@ -7,11 +7,11 @@ from typing import Any
 
 from realbogus.alerts import Rejected
 from realbogus.errors import PacketError, Reason
+from realbogus.limits import Limits
 from realbogus.packets import columns
 from realbogus.packets.columns import Framed
 from realbogus.packets.container import Framer
 from realbogus.packets.fields import Decoded, Fields
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore, Writer
 
 Recognise = Callable[[Any], tuple[str, str] | None]

@@ -8,7 +8,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from realbogus.errors import StreamError
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.packets.schemas import Fetch
 
 TRIES = 3

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from realbogus.errors import PacketError, Reason
+from realbogus.limits import Limits
 from realbogus.packets.avrotypes import AvroType, full_name, main_record, resolve
 from realbogus.packets.blocks import Header, read_header
-from realbogus.packets.limits import Limits
 from realbogus.resources import shipped
 
 KEPT = 64  # writer schemas and headers remembered; a night has two or three

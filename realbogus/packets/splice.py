@@ -14,11 +14,11 @@ from typing import Any
 import fastavro
 
 from realbogus.errors import PacketError, Reason
+from realbogus.limits import Limits
 from realbogus.packets import annotation, blocks
 from realbogus.packets.avrotypes import AvroType, main_record
 from realbogus.packets.blocks import SYNC_BYTES, Header, decode_long
 from realbogus.packets.container import Framer
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore, Writer
 from realbogus.packets.writing import encode_header, encode_long
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from realbogus import archives, tables
 from realbogus.archives import Found
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.publish.archive import Archive
 from realbogus.publish.sinks import Answer
 from realbogus.rescoring.judging import Chunk, Judged, Plan, judge, run, start

@@ -20,10 +20,10 @@ from realbogus import __version__, archives, features, tables
 from realbogus.alerts import Outcomes, Rejected
 from realbogus.archives import Found
 from realbogus.errors import PacketError, VOEventError
+from realbogus.limits import Limits
 from realbogus.model import load_model
 from realbogus.packets.blocks import MAGIC, SYNC_BYTES, decode_long
 from realbogus.packets.container import split
-from realbogus.packets.limits import Limits
 from realbogus.policy import Policy
 from realbogus.scoring import Scorer
 from realbogus.voevent.build import build

@@ -22,8 +22,8 @@ from realbogus import __version__
 from realbogus.alerts import Outcomes, Rejected, ScoredBatch
 from realbogus.config.sections import Format, topic_for
 from realbogus.errors import PacketError, Reason, VOEventError
+from realbogus.limits import Limits
 from realbogus.packets import annotation, splice
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.stream.dead_letters import dead_letter, size_of
 from realbogus.stream.protocols import Headers, Message, Record

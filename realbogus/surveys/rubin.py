@@ -23,8 +23,8 @@ import numpy as np
 
 from realbogus.alerts import AlertBatch, Column, Rejected
 from realbogus.frame import Corner, Shape, centred_corner
+from realbogus.limits import Limits
 from realbogus.packets.fields import Decoded, Fields
-from realbogus.packets.limits import Limits
 from realbogus.surveys.survey import (
     BANDS,
     STAMP_FIELDS,

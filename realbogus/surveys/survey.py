@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from realbogus.alerts import COLUMNS, AlertBatch, Column, Rejected
 from realbogus.errors import PacketError, Reason
+from realbogus.limits import Limits
 from realbogus.packets.fields import Decoded, Fields
-from realbogus.packets.limits import Limits
 from realbogus.stamps import STAMPS, Place, read_triplets
 
 BANDS = frozenset("ugrizy")

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from realbogus.alerts import AlertBatch, Column, Rejected
 from realbogus.frame import Corner, Shape, trimmed_corner
+from realbogus.limits import Limits
 from realbogus.packets.fields import Decoded, Fields
-from realbogus.packets.limits import Limits
 from realbogus.surveys.survey import (
     STAMP_FIELDS,
     Readings,

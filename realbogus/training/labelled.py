@@ -13,7 +13,7 @@ from realbogus import packets
 from realbogus.alerts import AlertBatch, Column
 from realbogus.errors import LabelError
 from realbogus.features import extract
-from realbogus.packets.limits import Limits
+from realbogus.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.surveys import SURVEYS, recognise
 from realbogus.training.examples import Examples, LabelSet, check_closure, joined

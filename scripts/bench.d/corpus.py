@@ -14,9 +14,9 @@ import numpy as np
 from realbogus import archives, packets
 from realbogus.alerts import STAMP_SIDE, AlertBatch
 from realbogus.features import extract
+from realbogus.limits import Limits
 from realbogus.model import Model
 from realbogus.packets.fields import Decoded
-from realbogus.packets.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.packets.writing import encode_long
 from realbogus.policy import DECIMALS
