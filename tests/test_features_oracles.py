@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from photutils.aperture import CircularAperture, aperture_photometry
 from scipy import ndimage, optimize, stats
 
 from realbogus.alerts import CENTRE, DIFFERENCE, STAMP_SIDE, AlertBatch
+from realbogus.cli import main
 from realbogus.features import CATALOGUE, COMPILED, FEATURE_SETS, extract
 from realbogus.features import geometry as geo
 from realbogus.features.fits import gaussian_fit, psf_flux
@@ -267,3 +269,22 @@ def test_the_page_names_every_feature_and_set() -> None:
     text = page(list(CATALOGUE.values()))
     assert all(f"| `{name}` |" in text for name in (*CATALOGUE, *FEATURE_SETS))
     assert text.count("| yes |") == len(COMPILED)
+
+
+def test_the_command_lists_a_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["features", "--family", "F"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == [n for n in CATALOGUE if CATALOGUE[n].family == "F"]
+
+
+@pytest.mark.parametrize("chosen", FEATURE_SETS)
+def test_the_command_lists_a_set_in_its_order(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["features", "--set", chosen, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert tuple(one["name"] for one in told) == FEATURE_SETS[chosen]
+    assert all(chosen in one["sets"] and one["definition"] and len(one["range"]) == 2 for one in told)
+
+
+def test_the_command_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["features", "--markdown"]) == 0
+    assert capsys.readouterr().out == DOCUMENT.read_text()

@@ -28,7 +28,9 @@ _MAD_TO_SIGMA = float(MAD_TO_SIGMA)
 _TWO_PI = 2 * np.pi
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-inlined = njit(**OPTIONS)
+# Called from other kernels only, so that wrappers for Python would be wasted time to compile.
+_INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inlined = njit(**_INNER)
 
 
 def padded(table: np.ndarray, fill: float = 0.0) -> np.ndarray:
