@@ -44,7 +44,7 @@ from realbogus.features.kernels_window import (
     window,
 )
 
-TOGETHER = 32  # alerts prepared and sorted together: 1.5 MB of stamps, which stays in the processor's cache
+TOGETHER = 16  # alerts prepared and sorted together: 0.8 MB of stamps, which stays in the cache; 64 cost 8 % more
 FRACTIONS = ("nan_frac_d", "nan_frac_s", "nan_frac_t")
 GROUPS = (
     FRACTIONS, shape.COUNTS, fits.POINT, fits.GAUSS, fits.TESTS, shape.SUMS, shape.MOMENTS, shape.RINGS,
