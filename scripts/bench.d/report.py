@@ -13,7 +13,8 @@ from rescoring import Rescored
 from rich.console import Console
 from rich.table import Table
 
-OVER_COMPETENT, FLOOR_FRACTION = 9.0, 0.45  # what we state; --short fails below two thirds of these
+BATCHED = "competent, features in batches of 64"
+OVER_COMPETENT, OVER_BATCHED, FLOOR_FRACTION = 9.0, 6.0, 0.45  # what we state; --short fails below two thirds of these
 SAME_SCORE = 0.02  # a few of the trees may see a compiled feature on the other side of a threshold
 MOONSHOT_PER_S, STATED_PER_S = 2500.0, 2000.0
 
@@ -51,6 +52,10 @@ class Found:
         return self.paths_us["competent"] / self.full_us
 
     @property
+    def over_batched(self) -> float:
+        return self.paths_us[BATCHED] / self.full_us
+
+    @property
     def floor_us(self) -> float:
         return self.throughput.floor_us if self.throughput else self.stages_us["floor: libdeflate"]
 
@@ -60,6 +65,7 @@ class Found:
         told: dict[str, Any] = {
             "full_path_alerts_per_s_core": round(1e6 / self.full_us, 1),
             "full_path_over_competent": round(self.over_competent, 3),
+            "full_path_over_competent_in_batches": round(self.over_batched, 3),
             "floor_fraction": round(self.floor_us / self.full_us, 4),
             "stages_us": {name: round(value, 2) for name, value in self.stages_us.items()},
             "competent_stages_us": {name: round(value, 1) for name, value in self.competent_us.items()},
@@ -105,6 +111,7 @@ class Found:
         """What is below two thirds of what we state."""
         found = {
             "full path over competent": (self.over_competent, OVER_COMPETENT),
+            "full path over competent with features in batches": (self.over_batched, OVER_BATCHED),
             "share of the floor": (self.floor_us / self.full_us, FLOOR_FRACTION),
         }
         short = [
@@ -152,21 +159,23 @@ def table(title: str, *columns: str) -> Table:
 
 def paths_table(found: Found) -> Table:
     made = table("Whole path, one core (CPU time of one run, medians of interleaved rounds)",
-                 "path", "µs an alert", "alerts/s", "against competent", "scores differ by up to")  # fmt: skip
+                 "path", "µs an alert", "alerts/s", "over competent", "in batches", "scores differ by")  # fmt: skip
     rows = dict(found.paths_us)
     if found.throughput:
         rows[f"realbogus worker through {found.broker}"] = found.throughput.full.cpu_us
         rows[f"floor: libdeflate and client through {found.broker}"] = found.throughput.floor_us
     for name, value in rows.items():
         differs = f"{found.differences[name]:.1e}" if name in found.differences else ""
-        over = rows["competent"] / value
+        over, batched = rows["competent"] / value, rows[BATCHED] / value
         style = "bold green" if name.startswith("realbogus worker") else None
-        made.add_row(name, f"{value:,.1f}", f"{1e6 / value:,.0f}", f"{over:.3g}x", differs, style=style)
+        made.add_row(
+            name, f"{value:,.1f}", f"{1e6 / value:,.0f}", f"{over:.3g}x", f"{batched:.3g}x", differs, style=style
+        )
     return made
 
 
 def stages_table(found: Found) -> Table:
-    made = table("Stages (CPU µs an alert, batches of 256)", "stage", "µs", "share", "competent, µs")
+    made = table("Stages (CPU µs an alert, batches of 256)", "stage", "µs", "share", "competent in batches, µs")
     stages = {name: value for name, value in found.stages_us.items() if not name.startswith("floor")}
     if found.throughput:
         stages["Kafka client, commits (through the broker)"] = found.throughput.client_us
@@ -193,6 +202,7 @@ def live_table(found: Found) -> Table:
         f"{STATED_PER_S:,.0f}, better {MOONSHOT_PER_S:,.0f}",
     )
     made.add_row("over competent", f"{found.over_competent:.1f}x", f"{OVER_COMPETENT:g}x, better 11x")
+    made.add_row("over competent with features in batches of 64", f"{found.over_batched:.1f}x", f"{OVER_BATCHED:g}x")
     if live:
         made.add_row(f"alerts/s, wall time, one core, {found.broker} on the other", f"{live.full.per_s:,.0f}", "")
         made.add_row("annotations read back, events among them", f"{live.annotations:,}, {live.events:,}", "")
