@@ -78,7 +78,7 @@ class Bench:
     def config(self, topics: Topics, port: int) -> str:
         tables = {
             "kafka": {"bootstrap": self.broker.bootstrap},
-            "input": {"topics": [topics.alerts], "group_id": topics.alerts},
+            "input": {"topics": [topics.alerts], "group_id": topics.annotations},
             "output": {"topic": topics.annotations, "dead_letters": topics.dead_letters},
             "models": {"folder": str(self.models)},
             "models.surveys": {"ztf": self.model},
@@ -94,7 +94,7 @@ class Bench:
 
     @contextmanager
     def floor(self, topics: Topics, what: str, batch: int) -> Iterator[Watched]:
-        arguments = [self.broker.bootstrap, topics.alerts, topics.annotations, f"{topics.alerts}-{what}"]
+        arguments = [self.broker.bootstrap, topics.alerts, topics.annotations, topics.annotations]
         spans = str(spans_file(self.corpus, self.folder))
         command = [sys.executable, str(HERE / "floor.py"), *arguments, spans, str(batch), what]
         watched = Watched.start(command, self.worker_cores, log=self.folder / f"{what}.log")
