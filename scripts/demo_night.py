@@ -22,7 +22,7 @@ import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from realbogus import packets
 from realbogus.errors import StreamError
@@ -58,6 +58,7 @@ port = 0
 [log]
 level = "WARNING"
 """
+COMPILE = "from realbogus import features, packets; features.warm_up()"
 console = Console(stderr=True, highlight=False)
 
 
@@ -72,6 +73,7 @@ def main() -> int:
             config = out / "worker.toml"
             config.write_text(configuration(bootstrap, out, {} if options.kafka else CONSUMER_PROPERTIES))
             create(bootstrap, TOPIC)
+            subprocess.Popen([sys.executable, "-c", COMPILE])  # once, and while the frames are painted
             night = ["--alerts", str(options.alerts), "--seed", str(options.seed), "--jobs", "2"]
             sink = ["--kafka", bootstrap, "--topic", TOPIC, "--truth", str(out / "truth.csv")]
             command("simulating a night", "simulate", *night, *sink)
@@ -93,7 +95,7 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("--alerts", type=int, default=2000, help="alerts in the simulated night (default: 2000)")
+    parser.add_argument("--alerts", type=int, default=1200, help="alerts in the simulated night (default: 1200)")
     parser.add_argument("--seed", type=int, default=1, help="of the simulator: the same seed gives the same night")
     parser.add_argument("--kafka", action="store_true", help="use Apache Kafka (needs Java 17 and mvn)")
     parser.add_argument("--out", type=Path, default=PROJECT / "out" / "demo", help="folder, emptied first")
@@ -192,7 +194,7 @@ def report(bootstrap: str, out: Path, worker: dict[str, Any], damaged: int) -> N
     picture = draw_extremes(bootstrap, annotations, truth, out / "best_and_worst.png")
     real = [one for candid, one in annotations.items() if truth[candid]["real"] == "1"]
     found = sum(one["decision"] == "forward" for one in real)
-    table = Table(title="What came of the night", show_header=False, title_justify="left", min_width=70)
+    table = Table("", Column(overflow="fold"), title="What came of the night", show_header=False, title_justify="left")
     for row in (
         ("alerts in", f"{len(truth) + damaged}, {damaged} of them damaged on purpose"),
         ("scored", f"{len(annotations)} annotations read back from topic {ANNOTATIONS}"),
