@@ -79,6 +79,7 @@ class MemorySource:
     topics: Sequence[str]
     before_commit: Callable[[], None] = lambda: None  # raise here to crash between writing and committing
     owns_partitions: bool = True  # False = the group has moved on: commits are refused
+    before_revoke: Callable[[], None] = lambda: None  # never called: nobody else reads
     ends: bool = False  # whether it counts as finished once everything was taken
     _taken: dict[Partition, int] = field(default_factory=dict)
 

@@ -18,9 +18,12 @@ class AtLeastOnce:
     source: Source
     sink: Sink
 
-    def deliver(self, records: Sequence[Record], positions: Positions) -> bool:
-        """Write the records and commit the positions, in this order; see `protocols.Delivery`."""
+    def begin(self, records: Sequence[Record]) -> None:
+        """Start to write the records; see `protocols.Delivery`."""
         for record in records:
             self.sink.send(record)
+
+    def finish(self, positions: Positions) -> bool:
+        """Wait until all that was begun is written, then commit the positions, in this order."""
         self.sink.flush()
         return self.source.commit(positions)

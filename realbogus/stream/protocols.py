@@ -6,7 +6,7 @@ Kafka is one form of it (`stream.kafka`), memory another (`realbogus.testing`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -43,6 +43,8 @@ class Record:
 
 class Source(Protocol):
     """Where messages come from. All its methods are called from one thread."""
+
+    before_revoke: Callable[[], None]  # called, within `take`, before partitions of ours become somebody else's
 
     def take(self, count: int, wait_s: float) -> Sequence[Message]:
         """Up to this many messages, as soon as they are there, after wait_s at the latest; perhaps none."""
@@ -85,8 +87,11 @@ class Sink(Protocol):
 class Delivery(Protocol):
     """How results and the note that their messages are done belong together."""
 
-    def deliver(self, records: Sequence[Record], positions: Positions) -> bool:
-        """Write the records, then commit the positions; False where the partitions moved and the batch will repeat."""
+    def begin(self, records: Sequence[Record]) -> None:
+        """Start to write the results of a batch; returns as soon as they are queued."""
+
+    def finish(self, positions: Positions) -> bool:
+        """Once all of it is safely written commit the positions; False where the partitions moved: it will repeat."""
 
 
 class Clock(Protocol):

@@ -1,9 +1,11 @@
 """The loop: take a batch, score it, write what it became, wait until that is safe, commit.
 
-    take -> score -> annotate -> deliver (write, confirm, commit) -> count
+    take -> score -> annotate -> begin to write
+                                 settle: confirm, commit, count
 
-Source, delivery, scorer and clock come as arguments: Kafka and files in life, memory in stories. A batch that was
-written and not committed comes again, with the same ids and the same bytes.
+A batch is on its way to the broker while the next one is taken and scored, and settled before the next is written, so
+that nobody waits for a round trip. Source, delivery, scorer and clock come as arguments: Kafka and files in life,
+memory in stories. A batch that was written and not committed comes again, with the same ids and the same bytes.
 """
 
 from __future__ import annotations
@@ -30,6 +32,15 @@ MJD_OF_UNIX_ZERO = 40587.0  # d; 1970-01-01
 DAY_S = 86_400.0
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """A batch whose results are being written."""
+
+    messages: Sequence[Message]
+    outcomes: Outcomes
+    results: Results
+
+
 @dataclass
 class Worker:
     """Reads a source to its end, or until told to stop."""
@@ -47,8 +58,12 @@ class Worker:
     ledger: Ledger = field(default_factory=Ledger)
     busy_from: float | None = field(default=None, init=False)  # monotonic, s: the first batch was taken
     busy_to: float | None = field(default=None, init=False)  # the last one was delivered
+    _under_way: UnderWay | None = field(default=None, init=False)
     _lag_at: float = field(default=float("-inf"), init=False)
     _fallbacks: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.source.before_revoke = self.settle  # what is ours to commit is committed before it is somebody else's
 
     def run(self, stop: Callable[[], bool], *, until_idle_s: float | None = None) -> Ledger:
         """Work until told to stop, until the source ends, or until nothing came for so many seconds.
@@ -57,7 +72,7 @@ class Worker:
         """
         busy: float | None = None
         while not stop() and not self.source.is_finished():
-            came = self.step()
+            came = self.turn()
             waiting = self.source.waiting_for()
             self.health.turn(waiting)
             now = self.clock.monotonic()
@@ -65,14 +80,16 @@ class Worker:
                 busy = now
             elif until_idle_s is not None and now - busy >= until_idle_s:
                 break
+        self.settle()
         return self.ledger
 
-    def step(self) -> bool:
-        """Handle one batch; False where nothing came."""
+    def turn(self) -> bool:
+        """Take and score a batch, settle the one before and begin to write this one; False where nothing came."""
         before = self.clock.monotonic()
         messages = self.source.take(self.batch_size, self.wait_s)
         self._look_at_lag(messages)
         if not messages:
+            self.settle()
             return False
         score = self.score()
         with self.metrics.timed("score"):
@@ -80,15 +97,24 @@ class Worker:
         with self.metrics.timed("annotate"):
             results = results_of(messages, outcomes, self.to, self.room)
             ledger.check(messages, results)
+        self.settle()
+        self.delivery.begin(results.records)
+        self._under_way = UnderWay(messages, outcomes, results)
+        self.busy_from = before if self.busy_from is None else self.busy_from
+        return True
+
+    def settle(self) -> None:
+        """Wait until the batch under way, if any, is safely written; commit and count it."""
+        batch, self._under_way = self._under_way, None
+        if batch is None:
+            return
         self.health.turn()
         self.health.waiting_in_client = True  # however long the broker takes
         with self.metrics.timed("deliver"):
-            committed = self.delivery.deliver(results.records, positions_after(messages))
+            committed = self.delivery.finish(positions_after(batch.messages))
         self.health.waiting_in_client = False
-        self._count(messages, outcomes, results, committed=committed)
-        self.busy_from = before if self.busy_from is None else self.busy_from
+        self._count(batch.messages, batch.outcomes, batch.results, committed=committed)
         self.busy_to = self.clock.monotonic()
-        return True
 
     def rate(self) -> float:
         """Alerts a second between the first and the last batch, waits included; 0 before there is one."""

@@ -170,7 +170,8 @@ def test_told_to_stop_the_worker_finishes_its_batch():
     night = Night()
     night.send(*ALERTS)
     worker = night.worker()
-    worker.run(lambda: worker.ledger.total().consumed > 0)
+    asked = iter([False, True])
+    worker.run(lambda: next(asked))
     assert len(night.annotated()) == 4
     assert list(night.broker.committed.values()) == [4]
 
@@ -308,3 +309,26 @@ def test_metrics_agree_with_the_ledger():
     assert (forwarded, forwarded + held) == (total.forwarded, total.scored)
     assert value("realbogus_latency_seconds_count") == 11
     assert value("realbogus_score_count", {"survey": "ztf"}) == 10
+
+
+def test_a_batch_is_on_its_way_while_the_next_is_scored_and_settled_before_that_is_written():
+    night = Night()
+    night.send(*ALERTS)
+    worker = night.worker()
+    assert worker.turn()
+    assert not night.broker.committed
+    assert worker.turn()
+    assert len(night.annotated()) == 4
+    assert list(night.broker.committed.values()) == [4]
+    worker.settle()
+    assert list(night.broker.committed.values()) == [8]
+
+
+def test_before_partitions_move_away_the_batch_on_its_way_is_settled():
+    night = Night()
+    night.send(*ALERTS)
+    worker = night.worker()
+    worker.turn()
+    worker.source.before_revoke()
+    assert len(night.annotated()) == 4
+    assert list(night.broker.committed.values()) == [4]

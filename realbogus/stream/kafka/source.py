@@ -37,6 +37,7 @@ class KafkaSource:
         metrics: Metrics | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self.before_revoke: Callable[[], None] = lambda: None
         self._topics, self._until_s = topics, until_s
         self._metrics, self._clock = metrics or Metrics(), clock or SystemClock()
         self._subscribed: tuple[str, ...] = ()
@@ -177,6 +178,7 @@ class KafkaSource:
         self._changed("assign", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self.before_revoke()
         if self._owed:
             self.commit({})
         self._forget(partitions)
