@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.captureWarnings(True)
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ConfigError as error:
         print("\n".join(f"realbogus: {problem}" for problem in error.problems), file=sys.stderr)
         return 2
