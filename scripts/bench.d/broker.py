@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from corpus import Corpus, renumbered
 
 PROJECT = Path(__file__).resolve().parents[2]
+FILLING = {"linger_ms": "20", "queue_buffering_max_kbytes": "262144"}
 PARTITIONS = 4  # of every topic
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
@@ -107,16 +108,32 @@ def pinned(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def fill(
-    broker: Broker, topic: str, corpus: Corpus, count: int, tick: Callable[[int], object] = lambda n: None
-) -> None:
+def fill(broker: Broker, topic: str, corpus: Corpus, count: int) -> None:
     """Put so many alerts into a topic, keyed by their place in the corpus."""
-    producer = Producer(broker.client(linger_ms="20", queue_buffering_max_kbytes="262144"))
+    producer = Producer(broker.client(**FILLING))
     for number, message in enumerate(renumbered(corpus, count)):
         put(producer, topic, message, str(number % len(corpus)))
-        if number % 512 == 511:
-            tick(512)
     producer.flush()
+
+
+def fill_at_once(broker: Broker, topic: str, corpus: Corpus, count: int) -> float:
+    """Put so many alerts into a topic so that readers see all of them from one moment on; that moment.
+
+    They are written in a transaction, which stays invisible until it is committed. The embedded broker has none: there
+    they appear while they are written, and the moment is that of the last one.
+    """
+    if not broker.retains:
+        fill(broker, topic, corpus, count)
+        return time.monotonic()
+    producer = Producer(broker.client(transactional_id=f"{topic}-burst", transaction_timeout_ms="300000", **FILLING))
+    producer.init_transactions()
+    producer.begin_transaction()
+    for number, message in enumerate(renumbered(corpus, count)):
+        put(producer, topic, message, str(number % len(corpus)))
+    producer.flush()
+    begun = time.monotonic()
+    producer.commit_transaction()
+    return begun
 
 
 def put(producer: Producer, topic: str, message: bytes, key: str) -> None:
@@ -162,12 +179,6 @@ class Watched:
     def peak_mb(self) -> float:
         """The most it has been."""
         return max((memory_of(pid, "VmHWM") for pid in family(self.process.pid)), default=0.0)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it to every process of the family."""
-        for pid in family(self.process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
 
     def alive(self) -> bool:
         return self.process.poll() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
+import re
 import socket
 import statistics
 import sys
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from broker import Broker, Counter, Drained, Watched, drain, fill, put, spans_file
+from broker import PARTITIONS, Broker, Counter, Drained, Watched, drain, fill, fill_at_once, put, spans_file
 from confluent_kafka import Consumer, Producer
 from corpus import Corpus, renumbered
 
@@ -127,6 +127,13 @@ class Worker:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             return answer.read().decode()
 
+    def partitions(self) -> int:
+        """How many it reads; 0 while it does not answer."""
+        with contextlib.suppress(OSError):
+            found = re.search(r"^realbogus_assigned_partitions (\d+)", self.metrics(), re.MULTILINE)
+            return int(found[1]) if found else 0
+        return 0
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -196,15 +203,26 @@ def scraper(worker: Worker, every_s: float = 1.0) -> Callable[[int], None]:
     return tick
 
 
-def two_workers(bench: Bench, count: int) -> Drained:
-    """Two workers of one group on all cores, which they share with the broker."""
+@contextmanager
+def two_settled(bench: Bench, topics: Topics) -> Iterator[tuple[Watched, Watched]]:
+    """Two workers of one group on all cores, which they share with the broker; both have partitions and are warm."""
     everywhere = bench.worker_cores | bench.other_cores
-    with bench.topics("pair") as topics:
-        bench.say(f"two workers: filling a topic with {count} alerts")
-        fill(bench.broker, topics.alerts, bench.corpus, count)
-        bench.say("two workers")
-        with bench.worker(topics, everywhere) as one, bench.worker(topics, everywhere) as other:
-            return drain(bench.broker, topics.outputs, [one.watched, other.watched], count)
+    with bench.worker(topics, everywhere) as one, bench.worker(topics, everywhere) as other:
+        deadline = time.monotonic() + 120
+        while not all(0 < worker.partitions() < PARTITIONS for worker in (one, other)):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"two workers do not share the partitions; see {bench.folder}")
+            time.sleep(0.1)
+        warm(bench, topics, [one, other])
+        yield one.watched, other.watched
+
+
+def two_workers(bench: Bench, count: int) -> Drained:
+    """Two workers with all the work they want."""
+    with bench.topics("pair") as topics, two_settled(bench, topics) as pair:
+        bench.say(f"two workers, {count} alerts")
+        fill_at_once(bench.broker, topics.alerts, bench.corpus, count)
+        return drain(bench.broker, topics.outputs, pair, count)
 
 
 # -- latency -------------------------------------------------------------------------------------------------------
@@ -297,26 +315,15 @@ def annotated(bench: Bench, topic: str, count: int, timeout_s: float) -> dict[in
     return found
 
 
-def burst(bench: Bench, count: int) -> float:
-    """Seconds that two workers take for a burst that arrived while they were held: everything is on the broker."""
-    everywhere = bench.worker_cores | bench.other_cores
-    with (
-        bench.topics("burst") as topics,
-        bench.worker(topics, everywhere) as one,
-        bench.worker(topics, everywhere) as other,
-    ):
-        warm(bench, topics, [one, other])
-        processes = [one.watched, other.watched]
-        bench.say(f"a burst of {count} alerts")
-        for process in processes:
-            process.signal(signal.SIGSTOP)
-        try:
-            fill(bench.broker, topics.alerts, bench.corpus, count)
-        finally:
-            begun = time.monotonic()
-            for process in processes:
-                process.signal(signal.SIGCONT)
-        return reach(bench, topics, WARM + count, processes, 120) - begun
+def burst(bench: Bench, count: int, bursts: int = 3) -> float:
+    """Seconds that two idle workers take for a burst of alerts that all appear at one moment, the median of some."""
+    times = []
+    with bench.topics("burst") as topics, two_settled(bench, topics) as pair:
+        for number in range(1, bursts + 1):
+            bench.say(f"burst {number} of {bursts}, {count} alerts")
+            begun = fill_at_once(bench.broker, topics.alerts, bench.corpus, count)
+            times.append(reach(bench, topics, WARM + number * count, pair, 120) - begun)
+    return statistics.median(times)
 
 
 # -- soak ----------------------------------------------------------------------------------------------------------
@@ -367,6 +374,8 @@ def soak(bench: Bench, count: int, tick: Callable[[int], None]) -> Soak:
         producer.flush()
         while look() < count:
             time.sleep(0.5)
+        alerts.append(counter.count())
+        memory.append(worker.watched.rss_mb())
         counter.close()
     return Soak(alerts, memory, time.monotonic() - begun)
 
