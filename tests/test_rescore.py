@@ -20,7 +20,8 @@ import pytest
 import rescore_cases as cases
 import stream_cases
 
-from realbogus import archives, cli, rescoring
+import realbogus.cli.rescore
+from realbogus import archives, cli, rescoring, tables
 from realbogus.errors import ConfigError
 from realbogus.model import load_model
 from realbogus.packets import annotation
@@ -31,6 +32,7 @@ from realbogus.rescoring.judging import Chunk, Judged, judge
 from realbogus.scoring import Scorer
 
 GOOD = 5
+DOCS = Path(rescoring.__file__).resolve().parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -327,15 +329,18 @@ def test_changed_packets_do_not_continue_a_run(many: Path, models: Path, tmp_pat
 
 SMALL_PARTS = """
 import sys
-from realbogus import archives, cli, rescoring
+import realbogus.cli.rescore
+from realbogus import archives, cli, rescoring, tables
 if __name__ == "__main__":
     rescoring.CHUNK, rescoring.PART = 50, 2
     sys.exit(cli.main())
 """
 
 
-def test_a_killed_run_leaves_no_process_and_continues_to_the_same_bytes(models: Path, tmp_path: Path) -> None:
-    cases.night(tmp_path / "night.tar", {f"{n:05d}.avro": raw for n, raw in enumerate(cases.packets(40) * 25)})
+def test_a_killed_run_leaves_no_process_and_continues_to_the_same_bytes(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases.night(tmp_path / "night.tar", {f"{n:05d}.avro": raw for n, raw in enumerate(cases.packets(40) * 50)})
     out = tmp_path / "killed.parquet"
     command = [sys.executable, "-c", SMALL_PARTS, "rescore"]
     command += [str(tmp_path / "night.tar"), "--out", str(out), "--models", str(models), "--jobs", "2"]
@@ -345,8 +350,10 @@ def test_a_killed_run_leaves_no_process_and_continues_to_the_same_bytes(models: 
     run.send_signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     wait_for(lambda: not processes_of(run.pid))
-    subprocess.run([*command, "--resume"], check=True, stderr=subprocess.DEVNULL)
-    subprocess.run([*command[:-2], "--jobs", "1", "--out", str(tmp_path / "whole.parquet")], check=True)
+    monkeypatch.setattr(rescoring, "CHUNK", 50)
+    monkeypatch.setattr(rescoring, "PART", 2)
+    assert called(tmp_path / "night.tar", "--out", out, "--models", models, "--resume") == 0
+    assert called(tmp_path / "night.tar", "--out", tmp_path / "whole.parquet", "--models", models) == 0
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
@@ -354,7 +361,7 @@ def wait_for(fulfilled: object, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not fulfilled():  # type: ignore[operator]
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 def processes_of(session: int) -> list[int]:
@@ -401,3 +408,15 @@ def test_all_shared_packets_are_rows_and_damaged_ones_have_reasons(
     assert summary.packets == len(list((real_packets / "damaged").iterdir()))
     rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert all(row["reason"] and row["detail"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "text", [realbogus.cli.rescore.__doc__ or "", (DOCS / "rescoring.md").read_text()], ids=["help", "docs"]
+)
+def test_help_and_documentation_name_every_column(text: str) -> None:
+    assert not [name for name in tables.COLUMNS.names if name not in text]
+
+
+def test_the_documentation_names_every_ending() -> None:
+    text = (DOCS / "rescoring.md").read_text()
+    assert not [ending for ending in tables.WRITERS if f"`{ending}`" not in text]
