@@ -352,8 +352,8 @@ def test_a_killed_run_leaves_no_process_and_continues_to_the_same_bytes(
     wait_for(lambda: not processes_of(run.pid))
     monkeypatch.setattr(rescoring, "CHUNK", 50)
     monkeypatch.setattr(rescoring, "PART", 2)
-    assert called(tmp_path / "night.tar", "--out", out, "--models", models, "--resume") == 0
-    assert called(tmp_path / "night.tar", "--out", tmp_path / "whole.parquet", "--models", models) == 0
+    assert called(tmp_path / "night.tar", "--out", out, "--models", models, "--jobs", "1", "--resume") == 0
+    assert called(tmp_path / "night.tar", "--out", tmp_path / "whole.parquet", "--models", models, "--jobs", "1") == 0
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
