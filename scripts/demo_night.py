@@ -73,7 +73,8 @@ def main() -> int:
             config = out / "worker.toml"
             config.write_text(configuration(bootstrap, out, {} if options.kafka else CONSUMER_PROPERTIES))
             create(bootstrap, TOPIC)
-            subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)  # once, and while the frames are painted
+            # Compile once, and while the frames are painted.
+            subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)
             night = ["--alerts", str(options.alerts), "--seed", str(options.seed), "--jobs", "2"]
             sink = ["--kafka", bootstrap, "--topic", TOPIC, "--truth", str(out / "truth.csv")]
             command("simulating a night", "simulate", *night, *sink)
