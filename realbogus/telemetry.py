@@ -22,6 +22,8 @@ assigned_partitions                      gauge     partitions that this worker r
 forwarded_ratio                          gauge     share of the scored alerts that is forwarded, since start
 last_commit_timestamp_seconds            gauge     Unix time of the last commit, s
 model_info                               gauge     1; the model in force in its labels
+model_golden_difference                  gauge     largest difference from its golden scores at load, by survey
+model_swaps_total                        counter   changes of model, by result (swapped, refused)
 worker_info                              gauge     1; the version of realbogus in its label
 ======================================== ========= =============================================================
 
@@ -123,15 +125,25 @@ class Metrics:
         self.model = gauge(
             "model_info", "1; the model in force", "survey", "model", "sha256", "feature_set", "threshold"
         )
+        self.golden = gauge(
+            "model_golden_difference", "Largest difference of the model in force from its golden scores", "survey"
+        )
+        self.model_swaps = counter("model_swaps", "Changes of model", "result")
+        self._in_force: dict[str, tuple[str, ...]] = {}
         for one in (self.latency, self.age, self.score):
             registry.register(one)
         self.worker = gauge("worker_info", "1; the version of realbogus", "version")
         self.worker.labels(__version__).set(1)
 
-    def model_in_force(self, survey: str, model: ModelId, threshold: float) -> None:
+    def model_in_force(self, survey: str, model: ModelId, threshold: float, golden_difference: float = 0.0) -> None:
         """Say who judges a survey from now on."""
         name = f"{model.name}/{model.version}"
-        self.model.labels(survey, name, model.sha256, model.feature_set, f"{threshold:.6f}").set(1)
+        labels = (survey, name, model.sha256, model.feature_set, f"{threshold:.6f}")
+        if survey in self._in_force:
+            self.model.remove(*self._in_force[survey])
+        self.model.labels(*labels).set(1)
+        self.golden.labels(survey).set(golden_difference)
+        self._in_force[survey] = labels
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -157,6 +169,7 @@ class Health:
     waiting_in_client: bool = False
     not_ready: str = "starting"  # why not, "" = ready
     status: Callable[[], Mapping[str, Any]] = field(default=dict)  # more to tell at /status
+    parts: dict[str, Callable[[], Any]] = field(default_factory=dict)  # and under a name each
 
     def turn(self, not_ready: str = "") -> None:
         """Note a turn of the loop."""
@@ -230,7 +243,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _status(self) -> dict[str, Any]:
         health = self.server.health
-        return {"version": __version__, "stuck": health.stuck(), "not_ready": health.not_ready, **health.status()}
+        parts = {name: tell() for name, tell in list(health.parts.items())}
+        told = {"version": __version__, "stuck": health.stuck(), "not_ready": health.not_ready}
+        return {**told, **health.status(), **parts}
 
     def _answer(self, code: int, body: bytes, kind: str) -> None:
         self.send_response(code)

@@ -16,6 +16,7 @@ from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.scoring import Scorer
 from realbogus.stream.delivery import AtLeastOnce
+from realbogus.stream.hot_swap import HotSwap, followers
 from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group
 from realbogus.stream.nightly import MOST_NIGHTS, topics_of_the_night
 from realbogus.stream.protocols import Clock, SystemClock
@@ -61,6 +62,12 @@ def _model(models: Registry, survey: str, spec: str) -> Model:
     if survey not in model.surveys:
         raise ModelError(f"{model.id.name}/{model.id.version} was not made for it but for {', '.join(model.surveys)}")
     return model
+
+
+def hot_swap(settings: Settings, scorer: Scorer, metrics: Metrics) -> HotSwap:
+    """The scorer, for surveys that follow the promoted model replaced as soon as another is promoted."""
+    models = Registry(settings.models.folder or shipped("models"))
+    return HotSwap(scorer, models, followers(settings.models.surveys), metrics)
 
 
 def warm_up(scorer: Scorer) -> None:
@@ -130,12 +137,13 @@ def open_worker(
             clock=clock,
         )
         stack.enter_context(closing(source))
-        for survey, model in scorer.models.items():
-            metrics.model_in_force(survey, model.id, settings.policy.threshold_for(model.id.threshold))
+        swap = hot_swap(settings, scorer, metrics)
+        stack.enter_context(swap.watching())
+        health.parts["models"] = swap.status
         yield Worker(
             source=source,
             delivery=AtLeastOnce(source, sink),
-            score=lambda: scorer.outcomes,
+            score=swap,
             to=to,
             room=sink.room,
             batch_size=given.batch_size,
