@@ -6,6 +6,7 @@ metric (prefix ``realbogus_``)           kind      meaning
 alerts_consumed_total                    counter   messages read, by topic
 annotations_total                        counter   alerts scored and annotated, by survey and action (forward, hold)
 rejected_total                           counter   alerts sent to the dead letters, by reason and stage
+parked_total                             counter   alerts that wait for a schema or a model, by reason and stage
 voevents_total                           counter   events made of forwarded alerts, by result (made, refused)
 decode_fallback_total                    counter   records that the plain decoder read for the compiled one
 batches_total                            counter   batches delivered, by result (committed, repeated)
@@ -107,6 +108,7 @@ class Metrics:
         self.consumed = counter("alerts_consumed", "Messages read", "topic")
         self.annotations = counter("annotations", "Alerts scored and annotated", "survey", "action")
         self.rejected = counter("rejected", "Alerts sent to the dead letters", "reason", "stage")
+        self.parked = counter("parked", "Alerts that wait for a schema or a model", "reason", "stage")
         self.voevents = counter("voevents", "Events made of forwarded alerts", "result")
         self.fallbacks = counter("decode_fallback", "Records that the plain decoder read for the compiled one")
         self.batches = counter("batches", "Batches delivered", "result")

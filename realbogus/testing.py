@@ -47,13 +47,19 @@ class MemoryBroker:
     committed: dict[tuple[str, Partition], int] = field(default_factory=dict)
 
     def produce(
-        self, topic: str, value: bytes, key: bytes | None = None, headers: Headers = (), timestamp_ms: int = NO_TIME
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp_ms: int = NO_TIME,
     ) -> Message:
         """Append a message to the partition of its key."""
         logs = self.topics.setdefault(topic, [[] for _ in range(self.partitions)])
         number = zlib.crc32(key) % self.partitions if key else sum(map(len, logs)) % self.partitions
         stamp = timestamp_ms if timestamp_ms >= 0 else round(self.clock.now() * 1000)
-        message = Message(topic, number, len(logs[number]), stamp, key, value, headers)
+        at = len(logs[number])
+        message = Message(topic, number, at, stamp, key, value or b"", headers, null_value=value is None)
         logs[number].append(message)
         return message
 

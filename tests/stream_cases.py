@@ -22,7 +22,7 @@ from realbogus.stream.worker import Worker
 from realbogus.testing import MemoryBroker, MemorySink, MemorySource
 from realbogus.voevent.style import EventStyle
 
-TOPIC, ANNOTATIONS, DEAD, OUTBOX = "alerts", "annotations", "alerts.dlq", "outbox"
+TOPIC, ANNOTATIONS, DEAD, OUTBOX, PARKED = "alerts", "annotations", "alerts.dlq", "outbox", "alerts.parked"
 STYLE = EventStyle(authority="org.example.survey")
 
 
@@ -49,7 +49,7 @@ class Night:
     to: Destinations = field(default_factory=destinations)
     batch_size: int = 4
 
-    def send(self, *values: bytes) -> None:
+    def send(self, *values: bytes | None) -> None:
         for value in values:
             self.broker.produce(TOPIC, value, key=b"key %d" % len(self.broker.messages(TOPIC)))
 
@@ -72,6 +72,9 @@ class Night:
 
     def dead(self) -> list[Message]:
         return self.broker.messages(DEAD)
+
+    def parked(self) -> list[Message]:
+        return self.broker.messages(PARKED)
 
     def events(self) -> list[Message]:
         return self.broker.messages(OUTBOX)

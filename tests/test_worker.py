@@ -107,7 +107,7 @@ def expect(bootstrap: str, topic: str, values: Sequence[bytes], scorer: Scorer) 
         for row in range(len(batch))
     }
     online = annotated(bootstrap, topic)
-    dead = read_all(bootstrap, f"{topic}.dlq")
+    dead = read_all(bootstrap, f"{topic}.dlq") + read_all(bootstrap, f"{topic}.parked")
     assert len(online) + len(dead) == len(values)
     assert {one["candid"]: (one["score"], one["decision"] == "forward") for one in online} == scores
     reasons = sorted(dict(message.headers())["__rb.errors.reason"].decode() for message in dead)
@@ -124,7 +124,7 @@ def test_every_packet_is_annotated_or_dead_and_scored_as_in_the_archive(broker, 
     produce(broker, topic, values)
     file = configuration(tmp_path, broker, topic, models, real="kafka" in request.node.name)
     told = work(file, "--until-idle", "2")
-    assert (told["consumed"], told["scored"], told["rejected"]) == (44, 40, 4)
+    assert (told["consumed"], told["scored"], told["rejected"], told["parked"]) == (44, 40, 3, 1)
     scorer = Scorer(models={"ztf": load_model(models / "small" / "1")}, policy=rescore_policy())
     expect(broker, topic, values, scorer)
 
@@ -148,7 +148,7 @@ def test_real_packets_and_damaged_ones_all_end_and_score_as_in_the_archive(kafka
     topic = new_topic(kafka)
     produce(kafka, topic, values)
     told = work(configuration(tmp_path, kafka, topic, None), "--until-idle", "2", "--processes", "2")
-    assert told["consumed"] == told["scored"] + told["rejected"] == len(values)
+    assert told["consumed"] == told["scored"] + told["rejected"] + told["parked"] == len(values)
     expect(kafka, topic, values, Scorer(models={"ztf": Registry(shipped("models")).load()}))
 
 

@@ -50,7 +50,7 @@ from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
 log = logging.getLogger(__name__)
 
 REPORT_S = 1.0  # s between two reports of a member to its supervisor
-ADDED_UP = ("consumed", "scored", "rejected", "forwarded", "events")
+ADDED_UP = ("consumed", "scored", "rejected", "parked", "forwarded", "events")
 Report = Mapping[str, Any]
 Show = Callable[[Sequence[Report]], None]
 
@@ -223,7 +223,7 @@ def _line(reports: Sequence[Report]) -> str:
         return f"waiting: {waiting[0]}"
     return (
         f"{total['consumed']:,} alerts · {total['scored']:,} scored · {total['rejected']:,} rejected · "
-        f"{total['forwarded']:,} forwarded · {total['alerts_per_s']:,.0f}/s · "
+        f"{total['parked']:,} parked · {total['forwarded']:,} forwarded · {total['alerts_per_s']:,.0f}/s · "
         f"{sum(report['lag'] for report in reports):,} waiting"
     )
 
@@ -233,7 +233,8 @@ def _tell(total: Mapping[str, Any], seconds: float) -> None:
     print(json.dumps({**total, "seconds": round(seconds, 1)}))
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(total["reasons"].items()))
     Console(stderr=True).print(
-        f"{total['consumed']:,} alerts consumed: {total['scored']:,} scored, {total['rejected']:,} rejected"
+        f"{total['consumed']:,} alerts consumed: {total['scored']:,} scored, {total['rejected']:,} rejected, "
+        f"{total['parked']:,} parked"
         + (f" ({reasons})" if reasons else "")
         + f"; {total['forwarded']:,} forwarded, {total['events']:,} events; {total['alerts_per_s']:,.0f} alerts/s",
         highlight=False,

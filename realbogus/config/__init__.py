@@ -170,6 +170,7 @@ def _clashes(made: Mapping[str, Any]) -> list[str]:
     written = {
         "output.topic": output.topic,
         "output.dead_letters": output.dead_letters,
+        "output.parked": output.parked,
         "publish.outbox": publish.outbox,
     }
     problems = [
@@ -178,6 +179,6 @@ def _clashes(made: Mapping[str, Any]) -> list[str]:
         for topic in given.topics
         if topic_for(template, topic) in given.topics
     ]
-    if publish.outbox in (output.topic, output.dead_letters):
+    if publish.outbox in (output.topic, output.dead_letters, output.parked):
         problems.append(f"publish.outbox and a topic of [output] are both {publish.outbox!r}")
     return problems

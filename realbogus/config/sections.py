@@ -103,17 +103,19 @@ class OutputSettings(Checked):
     topic: str = "realbogus.annotations"  # Kafka topic of the annotations
     format: Format = "record"  # "record": the annotation alone; "packet": the whole alert with the annotation appended
     dead_letters: str = "{topic}.dlq"  # Kafka topic of what could not be scored: original key and bytes, reason beside
+    parked: str = "{topic}.parked"  # Kafka topic of what waits for a schema or a model: replay it after the upgrade
     create: bool = True  # make these topics where they are missing; false = expect them
     partitions: int = -1  # of the topics made; -1 = as the broker does by default
     replication: int = -1  # copies of the topics made; -1 = as the broker does by default
 
     def _problems(self) -> Iterator[str]:
-        for name in ("topic", "dead_letters"):
+        for name in ("topic", "dead_letters", "parked"):
             template = getattr(self, name)
             if problem := bad_topic(topic_for(template, "x")):
                 yield f"output.{name}: {problem}"
-        if self.topic == self.dead_letters:
-            yield f"output.topic and output.dead_letters are both {self.topic!r}; readers could not tell them apart"
+        for name in ("dead_letters", "parked"):
+            if self.topic == getattr(self, name):
+                yield f"output.topic and output.{name} are both {self.topic!r}; readers could not tell them apart"
         if self.format not in get_args(Format):
             yield f"output.format is {self.format!r}; expected one of {', '.join(get_args(Format))}"
         for name in ("partitions", "replication"):

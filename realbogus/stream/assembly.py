@@ -107,6 +107,7 @@ def open_worker(
     to = Destinations(
         annotations=output.topic,
         dead_letters=output.dead_letters,
+        parked=output.parked,
         outbox=settings.publish.outbox,
         style=settings.voevent,
         format=output.format,

@@ -1,6 +1,7 @@
 """Dead letters: what could not be scored, with its own key and bytes untouched and the reason in the headers.
 
-Headers are texts in UTF-8, their names begin with ``__rb.errors.``:
+What only waits for us, for a schema, a survey's reader or a model, is parked: the same form in a topic of its own, to
+be replayed after the upgrade. Headers are texts in UTF-8, their names begin with ``__rb.errors.``:
 
 =============== =====================================================================================
 reason          the entry of the closed list `errors.Reason`
@@ -11,6 +12,7 @@ stage           where it fell out: "decode", "read" or "score"
 topic, partition, offset, timestamp   where and when it was read; timestamp in ms, Unix time
 code_version    of realbogus
 attempt         1, one more at each replay
+null_value      "true" where the message had no value at all, which is not the same as an empty one
 survey, candid, object_id   as far as they could be read
 length, sha256  of the whole value, where it is larger than the dead letter topic takes: then the value
                 holds its first 64 kB
@@ -54,6 +56,7 @@ STAGE: Mapping[Reason, str] = {
     Reason.BAD_VALUE: "read",
     Reason.INTERNAL: "score",
 }
+PARKED = frozenset(reason for reason, what in DISPOSITION.items() if what == "schema_unknown")
 
 
 def dead_letter(message: Message, rejected: Rejected, topic: str, room: int) -> Record:
@@ -100,6 +103,7 @@ def _headers(message: Message, rejected: Rejected) -> Headers:
         "survey": rejected.survey,
         "candid": rejected.candid,
         "object_id": rejected.object_id,
+        "null_value": "true" if message.null_value else "",
     }
     return tuple((PREFIX + name, _text(value)) for name, value in entries.items() if value not in ("", None))
 

@@ -1,4 +1,4 @@
-"""The account of a run: every message consumed is scored or rejected, for each topic, always."""
+"""The account of a run: every message consumed is scored, rejected or parked, for each topic, always."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from realbogus.errors import StreamError
+from realbogus.stream.dead_letters import PARKED
 from realbogus.stream.protocols import Message
 from realbogus.stream.results import Results
 
 
 @dataclass
 class Counts:
-    """Alerts of a topic, or of all. consumed == scored + rejected."""
+    """Alerts of a topic, or of all. consumed == scored + rejected + parked."""
 
     consumed: int = 0
     scored: int = 0
     rejected: int = 0
+    parked: int = 0  # wait for a schema, a survey's reader or a model
     forwarded: int = 0  # of the scored ones
     events: int = 0  # VOEvents made of these
 
@@ -40,7 +42,8 @@ class Ledger:
         for topic, counted in (
             ("consumed", messages),
             ("scored", [messages[at] for at in results.scored]),
-            ("rejected", [messages[one.index] for one in results.rejected]),
+            ("rejected", [messages[one.index] for one in results.rejected if one.reason not in PARKED]),
+            ("parked", [messages[one.index] for one in results.rejected if one.reason in PARKED]),
             ("forwarded", [messages[at] for at in results.forwarded]),
         ):
             for message in counted:

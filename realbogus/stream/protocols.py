@@ -28,6 +28,7 @@ class Message:
     key: bytes | None
     value: bytes  # b"" where the message had none
     headers: Headers = ()
+    null_value: bool = False  # it had no value at all: value is b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from realbogus.errors import PacketError, Reason, VOEventError
 from realbogus.limits import Limits
 from realbogus.packets import annotation, splice
 from realbogus.packets.schemas import SchemaStore
-from realbogus.stream.dead_letters import dead_letter, size_of
+from realbogus.stream.dead_letters import PARKED, dead_letter, size_of
 from realbogus.stream.protocols import Headers, Message, Record
 from realbogus.voevent.build import build
 from realbogus.voevent.style import EventStyle
@@ -39,6 +39,7 @@ class Destinations:
 
     annotations: str  # topic; "{topic}" stands for the input topic
     dead_letters: str  # likewise
+    parked: str = "{topic}.parked"  # likewise; what waits for a schema, a survey's reader or a model
     outbox: str = ""  # topic of events; used where there is a style
     style: EventStyle | None = None  # None = no events are made
     format: Format = "record"
@@ -48,7 +49,8 @@ class Destinations:
 
     def topics(self, inputs: Sequence[str]) -> list[str]:
         """Every topic that results of these input topics may go to."""
-        found = [topic_for(template, topic) for topic in inputs for template in (self.annotations, self.dead_letters)]
+        templates = (self.annotations, self.dead_letters, self.parked)
+        found = [topic_for(template, topic) for topic in inputs for template in templates]
         return list(dict.fromkeys([*found, self.outbox] if self.style else found))
 
 
@@ -59,7 +61,7 @@ class Results:
     records: list[Record] = field(default_factory=list)
     scored: list[int] = field(default_factory=list)  # positions of the messages among those given
     forwarded: list[int] = field(default_factory=list)  # likewise; some of scored
-    rejected: list[Rejected] = field(default_factory=list)  # by rising index
+    rejected: list[Rejected] = field(default_factory=list)  # by rising index; parked ones too
     events: int = 0
     events_refused: int = 0  # forwarded alerts of which no valid event could be made
 
@@ -78,7 +80,7 @@ def results_of(
     results.rejected.sort(key=lambda one: one.index)
     for rejected in results.rejected:
         message = messages[rejected.index]
-        topic = topic_for(to.dead_letters, message.topic)
+        topic = topic_for(to.parked if rejected.reason in PARKED else to.dead_letters, message.topic)
         placed.append((rejected.index, dead_letter(message, rejected, topic, room(topic))))
     placed.sort(key=lambda pair: pair[0])  # stable: an annotation stays before its event
     results.records = [record for _, record in placed]

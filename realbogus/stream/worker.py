@@ -18,7 +18,7 @@ import numpy as np
 
 from realbogus.alerts import Outcomes
 from realbogus.stream import ledger
-from realbogus.stream.dead_letters import STAGE
+from realbogus.stream.dead_letters import PARKED, STAGE
 from realbogus.stream.guard import Score, outcomes_of
 from realbogus.stream.ledger import Ledger
 from realbogus.stream.protocols import Clock, Delivery, Message, Source, SystemClock, positions_after
@@ -132,7 +132,8 @@ class Worker:
         for message in messages:
             metrics.consumed.labels(message.topic).inc()
         for rejected in results.rejected:
-            metrics.rejected.labels(rejected.reason.value, STAGE[rejected.reason]).inc()
+            counter = metrics.parked if rejected.reason in PARKED else metrics.rejected
+            counter.labels(rejected.reason.value, STAGE[rejected.reason]).inc()
         metrics.voevents.labels("made").inc(results.events)
         metrics.voevents.labels("refused").inc(results.events_refused)
         metrics.fallbacks.inc(self.to.store.fallbacks - self._fallbacks)

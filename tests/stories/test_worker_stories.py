@@ -288,12 +288,35 @@ def test_a_packet_that_grows_too_large_for_its_topic_is_rejected_as_oversize():
     assert header(night.dead()[0], "__rb.errors.reason") == "oversize"
 
 
-def test_a_survey_without_a_model_goes_to_the_dead_letters_and_says_so():
+def test_an_unknown_schema_is_parked_and_not_rejected():
+    night = Night()
+    unknown = b"\x00\x00\x00\x03\x85" + bytes(100)
+    night.send(ALERTS[0], unknown, GARBAGE)
+    worker = night.run()
+    total = worker.ledger.total()
+    assert (total.consumed, total.scored, total.rejected, total.parked) == (3, 1, 1, 1)
+    assert [message.value for message in night.parked()] == [unknown]
+    assert header(night.parked()[0], "__rb.errors.disposition") == "schema_unknown"
+    value = worker.metrics.registry.get_sample_value
+    assert value("realbogus_parked_total", {"reason": "unknown_schema", "stage": "decode"}) == 1
+    assert value("realbogus_rejected_total", {"reason": "malformed", "stage": "decode"}) == 1
+
+
+def test_a_message_without_a_value_is_told_from_an_empty_one():
+    night = Night()
+    night.send(None, b"")
+    night.run()
+    nothing, empty = night.dead()
+    assert header(nothing, "__rb.errors.null_value") == "true"
+    assert "__rb.errors.null_value" not in dict(empty.headers)
+
+
+def test_a_survey_without_a_model_is_parked_and_says_so():
     night = Night(score=scorer().__class__(models={}).outcomes)
     night.send(ALERTS[0])
     night.run()
-    assert header(night.dead()[0], "__rb.errors.reason") == "no_model"
-    assert header(night.dead()[0], "__rb.errors.candid") == str(FIRST)
+    assert header(night.parked()[0], "__rb.errors.reason") == "no_model"
+    assert header(night.parked()[0], "__rb.errors.candid") == str(FIRST)
 
 
 def test_metrics_agree_with_the_ledger():

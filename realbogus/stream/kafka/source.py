@@ -155,7 +155,9 @@ class KafkaSource:
         self._next[partition] = offset + 1
         kind, time_ms = one.timestamp()
         headers = tuple((name, value or b"") for name, value in one.headers() or ())
-        return Message(*partition, offset, time_ms if kind else NO_TIME, one.key(), one.value() or b"", headers)
+        value = one.value()
+        time_ms = time_ms if kind else NO_TIME
+        return Message(*partition, offset, time_ms, one.key(), value or b"", headers, null_value=value is None)
 
     def _behind(self, partition: Partition, offset: int) -> int:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True) or (0, -1)
