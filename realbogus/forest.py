@@ -122,6 +122,15 @@ class Forest:
         """
         return self.layout.score(self._rows(X))
 
+    def spread(self, X: Matrix) -> Column:
+        """Standard deviation over trees of the share of "real" that each gives, (N,) in [0, 0.5].
+
+        How far the trees disagree. Costs as much as the score.
+        """
+        rows = self._rows(X)
+        mean, squares = self.layout.score(rows), self.layout.squares(rows)
+        return np.sqrt(np.maximum(squares - mean * mean, 0.0))
+
     def contributions(self, X: Matrix) -> NDArray[np.float64]:
         """Share of each feature in score - base, (N, n_features).
 

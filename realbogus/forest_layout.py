@@ -76,6 +76,12 @@ class Layout:
         kernels.score(X, self.roots, self.depth, self.threshold, self.step, self.value, out)
         return out
 
+    def squares(self, X: Matrix) -> Column:
+        """The mean over trees of the squares of what `score` is the mean of."""
+        out = np.zeros(len(X))
+        kernels.score(X, self.roots, self.depth, self.threshold, self.step, self.value * self.value, out)
+        return out
+
     def contributions(self, X: Matrix) -> NDArray[np.float64]:
         """See `Forest.contributions`. X is (N, n_features) float32, C-contiguous."""
         out = np.zeros((len(X), self.n_features))

@@ -7,11 +7,12 @@ made labels also names the columns it looked at, so that no feature can read the
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from realbogus.errors import LabelError
 from realbogus.training.examples import Label, LabelSet
+from realbogus.training.splits import joined_groups
 
 MAX_ROWS = 5_000_000
 ASTEROID = "known asteroid"  # how the manifest's label_source begins for them
@@ -71,27 +72,6 @@ def read_truth(path: Path) -> LabelSet:
             snr=_number(row, "snr", path),
         )
     return LabelSet(labels, SIMULATED_RULE)
-
-
-def joined_groups(keys: Iterable[Sequence[str]]) -> list[str]:
-    """A group for each item, so that items which share any key are in one group, also through others.
-
-    A group is named after the smallest of its keys: the names do not depend on the order of the items.
-    """
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = key = parent[parent[key]]
-        return key
-
-    items = [tuple(key) for key in keys]
-    for first, *others in items:
-        for other in others:
-            a, b = sorted((root(first), root(other)))
-            parent[b] = a
-    return [root(first) for first, *_ in items]
 
 
 def _shared(row: Mapping[str, str]) -> tuple[str, str, str]:

@@ -18,6 +18,9 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 # What decides a score, and so is part of the model's identity together with the forest's arrays.
 IDENTITY = ("format", "kind", "classes", "surveys", "features", "stamps", "threshold", "calibration")
 
+# The same, of those that a model may lack.
+IDENTITY_IF_THERE = ("novelty",)
+
 # Other entries that every manifest holds: name -> what it tells.
 PROVENANCE = {
     "training": "data, hash, counts, label rule, split, hyper-parameters, seed",
@@ -34,8 +37,9 @@ def to_bytes(manifest: Mapping[str, Any]) -> bytes:
 
 
 def identity_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """The canonical form of what decides a score."""
-    return to_bytes({name: manifest[name] for name in IDENTITY})
+    """The canonical form of what decides a score, or another column that the model gives."""
+    names = [*IDENTITY, *(name for name in IDENTITY_IF_THERE if name in manifest)]
+    return to_bytes({name: manifest[name] for name in names})
 
 
 def from_bytes(raw: bytes) -> dict[str, Any]:

@@ -4,6 +4,8 @@ It lives in a folder `<name>/<version>` of plain files, none of which can run co
 
     forest.npz      the trees, see `forest.Forest`
     golden.npz      feature rows with the scores they must give, checked at every load
+    novelty.npz     the trees of `novelty.Novelty`; older models have none
+    trained_on.npz  ids of the alerts it was trained on, so that nobody judges it on them unawares; older models lack it
     manifest.json   everything else: see `manifest`
     card.md         the same for people
 """
@@ -26,8 +28,10 @@ from realbogus.calibration import Calibration
 from realbogus.errors import FeatureMismatch, ModelError
 from realbogus.features import check, definitions, digest
 from realbogus.forest import DTYPES, Forest
+from realbogus.novelty import Novelty
 
 GOLDEN_DTYPES = {"X": "<f4", "score": "<f8", "p_real": "<f8"}
+TRAINED_ON_DTYPES = {"candid": "<i8"}
 GOLDEN_TOLERANCE = 1e-12  # bit-equal is expected; the worst difference is kept in Model.golden_difference
 MAX_GOLDEN_ROWS = 4096
 MAX_FILE_BYTES = 2**28
@@ -42,6 +46,8 @@ class Model:
     calibration: Calibration
     manifest: Mapping[str, Any]
     golden_difference: float = field(default=0.0)  # largest |score - expected| over the golden rows, at load
+    novelty: Novelty | None = None  # how unlike its training rows an alert is; None = it cannot tell
+    trained_on: NDArray[np.int64] | None = None  # (M,) candids it was trained on, rising; None = it does not tell
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -98,7 +104,14 @@ def check_features(features: Mapping[str, Any]) -> None:
 
 
 def model_files(
-    forest: Forest, calibration: Calibration, manifest: Mapping[str, Any], golden: Matrix, card: str
+    forest: Forest,
+    calibration: Calibration,
+    manifest: Mapping[str, Any],
+    golden: Matrix,
+    card: str,
+    *,
+    novelty: Novelty | None = None,
+    trained_on: NDArray[np.int64] | None = None,
 ) -> dict[str, bytes]:
     """The files of a new model's folder. The same arguments give the same bytes.
 
@@ -112,6 +125,12 @@ def model_files(
         "card.md": card.encode(),
     }
     full = {**manifest, "format": manifests.FORMAT, "calibration": calibration.to_json()}
+    if novelty is not None:
+        arrays = novelty.forest.arrays()
+        files["novelty.npz"] = npz.to_bytes(arrays)
+        full["novelty"] = {**novelty.to_json(), "sha256": npz.content_sha256(arrays)}
+    if trained_on is not None:
+        files["trained_on.npz"] = npz.to_bytes({"candid": np.unique(trained_on).astype("<i8")})
     full["content_sha256"] = npz.content_sha256(forest.arrays(), manifests.identity_bytes(full))
     full["files"] = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
     manifests.check_manifest(full)
@@ -157,7 +176,37 @@ def _model_from(files: Mapping[str, bytes]) -> Model:
     if forest.value.shape[1] != len(manifest["classes"]):
         raise ModelError(f"forest: {forest.value.shape[1]} classes, the manifest names {len(manifest['classes'])}")
     calibration = Calibration.from_json(manifest["calibration"])
-    return Model(forest, calibration, manifest, _check_golden(files["golden.npz"], forest, calibration))
+    return Model(
+        forest,
+        calibration,
+        manifest,
+        _check_golden(files["golden.npz"], forest, calibration),
+        novelty=_novelty(files, manifest),
+        trained_on=_trained_on(files),
+    )
+
+
+def _novelty(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Novelty | None:
+    """The novelty that the manifest tells of, its arrays checked as those of the forest."""
+    entry = manifest.get("novelty")
+    if ("novelty.npz" in manifest["files"]) != (entry is not None):
+        raise ModelError("manifest.json: novelty and novelty.npz go together")
+    if entry is None:
+        return None
+    arrays = npz.from_bytes(files["novelty.npz"], DTYPES)
+    novelty = Novelty.from_json(entry, Forest.from_arrays(arrays, len(manifest["features"]["names"])))
+    if npz.content_sha256(arrays) != entry.get("sha256"):
+        raise ModelError("novelty.npz is another than the manifest says")
+    return novelty
+
+
+def _trained_on(files: Mapping[str, bytes]) -> NDArray[np.int64] | None:
+    if "trained_on.npz" not in files:
+        return None
+    candid = npz.from_bytes(files["trained_on.npz"], TRAINED_ON_DTYPES)["candid"]
+    if candid.ndim != 1 or (np.diff(candid) <= 0).any():
+        raise ModelError("trained_on.npz: its candids do not rise")
+    return candid
 
 
 def _check_golden(raw: bytes, forest: Forest, calibration: Calibration) -> float:

@@ -39,9 +39,11 @@ def examples(n=360, source="panel", seed=0, shift=0.0, nights=4) -> Examples:
         kind=np.where(is_real, "", random.choice(["dipole", "cosmic"], n)),
         group=np.char.add(f"{source} exposure ", exposure.astype(str)),
         night=np.char.add(f"{source} night ", (exposure % nights).astype(str)),
+        field=np.char.add(f"{source} field ", (exposure % 7).astype(str)),
         references={"rb": np.where(random.random(n) < 0.9, is_real + random.normal(size=n), np.nan)},
         slices={"known asteroids": is_real & (random.random(n) < 0.4), "doubtful": ~is_real & (random.random(n) < 0.5)},
         rules=(f"rule of {source}",),
+        context={"psf_fwhm_px": random.uniform(1.5, 4.0, n)},
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from realbogus.cli import main
 from realbogus.errors import LabelError
 from realbogus.features import FEATURE_SETS, extract
-from realbogus.labels import joined_groups, read_manifest, read_truth
+from realbogus.labels import read_manifest, read_truth
 from realbogus.registry import Registry
 from realbogus.simulation import Recipe as Scenery
 from realbogus.simulation import night
@@ -23,7 +23,7 @@ from realbogus.training.evaluate import auc
 from realbogus.training.examples import LabelSet
 from realbogus.training.fit import Recipe, out_of_fold
 from realbogus.training.labelled import Tally, examples
-from realbogus.training.splits import folds
+from realbogus.training.splits import folds, joined_groups
 
 NAMES = FEATURE_SETS["full-1"][:12]
 

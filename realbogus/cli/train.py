@@ -34,7 +34,7 @@ from realbogus.model import Model, model_from
 from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.surveys import SURVEYS
-from realbogus.training.card import FIGURES, figure, said_of
+from realbogus.training.card import FIGURES, TITLES, figure, said_of
 from realbogus.training.examples import Examples, LabelSet, joined
 from realbogus.training.fit import KINDS, Recipe, train
 from realbogus.training.labelled import Tally, examples
@@ -183,7 +183,7 @@ def _tell(console: Console, model: Model) -> None:
     table = Table(title=f"{model.id.name}/{model.id.version}, judged on {metrics['judged_on']} held out")
     table.add_column("")
     for split in metrics["splits"]:
-        table.add_column({"random": "at random (leaks)"}.get(split, f"new {split}"))
+        table.add_column(TITLES[split])
     for name in said_of(metrics):
         table.add_row(FIGURES[name], *(figure(name, found["overall"][name]) for found in metrics["splits"].values()))
     console.print(table)

@@ -15,6 +15,13 @@ FIGURES = {
     "brier": "Brier score of p_real",
     "ece": "calibration error (ECE) of p_real",
 }
+TITLES = {  # of the splits
+    "exposures": "new exposures",
+    "nights": "new nights",
+    "fields": "new fields",
+    "later": "later nights",
+    "random": "rows at random (leaks)",
+}
 _PER_CENT = ("mdr", "passed")
 
 
@@ -75,6 +82,9 @@ def _results(metrics: Mapping[str, Any]) -> str:
     ]
     if judged.get("paired"):
         parts += ["Beside other scores, on the identical rows that have them:", _paired(judged["paired"])]
+    if metrics.get("baselines"):
+        single = f"The best single feature is {metrics['best_single_feature']}."
+        parts += [f"Beside other methods on the same features and folds. {single}", _paired(metrics["baselines"])]
     if judged.get("slices"):
         parts += ["Share at or above the cut:", _slices(judged["slices"])]
     parts += [_without(judged)] if judged.get("without") else []
@@ -95,8 +105,7 @@ def _splits(metrics: Mapping[str, Any]) -> str:
     """A column a split."""
     splits, names = metrics["splits"], said_of(metrics)
     rows = [[FIGURES[name], *(figure(name, found["overall"][name]) for found in splits.values())] for name in names]
-    titles = {"exposures": "new exposures", "nights": "new nights", "random": "rows at random (leaks)"}
-    return _table(["", *(titles[name] for name in splits)], rows)
+    return _table(["", *(TITLES[name] for name in splits)], rows)
 
 
 def _paired(paired: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ def evaluate(examples: Examples, score: Column, p_real: Column, seed: int) -> di
         "slices": _slices(examples, score, seed),
         "kinds": _kinds(examples, score),
         "snr": _by_snr(examples, score),
-        "paired": _paired(examples, score, seed),
+        "paired": paired(examples, score, examples.references, seed),
     }
     for name, inside in examples.slices.items():
         if inside.any() and not is_real[inside].any() and name != "other bogus":
@@ -178,10 +178,10 @@ def _by_snr(examples: Examples, score: Column) -> dict[str, Any]:
     return found
 
 
-def _paired(examples: Examples, score: Column, seed: int) -> dict[str, Any]:
+def paired(examples: Examples, score: Column, references: Mapping[str, Column], seed: int) -> dict[str, Any]:
     """Ours and theirs on the identical rows that have their score, and the difference."""
     found = {}
-    for name, theirs in examples.references.items():
+    for name, theirs in references.items():
         rows = np.flatnonzero(np.isfinite(theirs))
         real = examples.is_real[rows]
         if min(real.sum(), (~real).sum()) < LEAST:

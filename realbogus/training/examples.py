@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,13 @@ class Label:
     source: str  # what the label rests on: "panel", "asteroid", "simulated"
     group: str  # alerts of one group never lie on both sides of a split: same exposure, same object
     night: str
+    field: str = ""  # part of the sky; "" = not told. Unseen fields are a split of their own
     kind: str = ""  # class of bogus or of real thing, "" = not told
     weight: float = 1.0  # how far to trust it, 0 to 1
     snr: float = float("nan")  # S/N of the detection; NaN = take the packet's own
-    references: Mapping[str, float] = field(default_factory=dict)  # others' scores of it, to compare with, never to use
+    references: Mapping[str, float] = dataclasses.field(
+        default_factory=dict
+    )  # others' scores of it, to compare with, never to use
     slices: frozenset[str] = frozenset()  # subsets that are reported on their own
 
 
@@ -37,7 +41,7 @@ class LabelSet:
     """Labels by candid, with the rule that made them."""
 
     by_candid: Mapping[int, Label]
-    rule: str  # sentences for the card
+    rule: str  # sentences for the card; more than one rule, a paragraph each
     made_from: tuple[str, ...] = ()  # columns of an AlertBatch that the rule looked at
 
 
@@ -58,9 +62,13 @@ class Examples:
     kind: Texts  # (N,)
     group: Texts  # (N,)
     night: Texts  # (N,)
+    field: Texts  # (N,) "" = not told
     references: Mapping[str, Column]  # (N,) each, NaN = that score is not there
     slices: Mapping[str, NDArray[np.bool_]]  # (N,) each
     rules: tuple[str, ...] = ()  # of the labels
+    context: Mapping[str, Column] = dataclasses.field(
+        default_factory=dict
+    )  # (N,) each; conditions to report by, never to use
 
     def __len__(self) -> int:
         return len(self.candid)
@@ -88,7 +96,7 @@ class Examples:
 
 
 _COLUMNS = [f.name for f in fields(Examples) if str(f.type).startswith(("Matrix", "NDArray", "Column", "Texts"))]
-_TABLES = ("references", "slices")
+_TABLES = {"references": np.nan, "slices": False, "context": np.nan}  # with what stands for "not there"
 
 
 def joined(parts: Sequence[Examples]) -> Examples:
@@ -97,7 +105,7 @@ def joined(parts: Sequence[Examples]) -> Examples:
         raise LabelError("there are no labelled alerts to train on")
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     tables: dict[str, Any] = {}
-    for table, absent in (("references", np.nan), ("slices", False)):
+    for table, absent in _TABLES.items():
         keys = sorted({key for part in parts for key in getattr(part, table)})
         tables[table] = {
             key: np.concatenate([getattr(part, table).get(key, np.full(len(part), absent)) for part in parts])

@@ -16,12 +16,16 @@ from realbogus.alerts import Column, Matrix
 from realbogus.calibration import Calibration, fit_calibration
 from realbogus.errors import LabelError
 from realbogus.forest import Forest
+from realbogus.novelty import Novelty
 from realbogus.training import evaluate
+from realbogus.training.baselines import BASELINES, baselines
 from realbogus.training.examples import Examples
-from realbogus.training.splits import SPLITS, Folds, can_split, folds
+from realbogus.training.isolation import fit_novelty
+from realbogus.training.splits import SPLITS, UNTESTED, Folds, can_split, folds
 
 KINDS = ("extra trees", "random forest")
 GOLDEN_ROWS = 256
+STEPS_AFTER = len(BASELINES) + 2  # of training, after judging: each baseline, the forest, the novelty
 
 Tell = Callable[[str], None]  # is told each piece of work that is done
 
@@ -54,7 +58,7 @@ class Recipe:
 
     def steps(self) -> int:
         """How many times `train` tells of work done, at most."""
-        return len(SPLITS) * (self.folds + 1) + 1
+        return len(SPLITS) * (self.folds + 1) + STEPS_AFTER
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,7 @@ class Trained:
     metrics: dict[str, Any]
     golden: Matrix
     recipe: Recipe
+    novelty: Novelty
 
 
 def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threads: int = 2) -> Trained:
@@ -80,20 +85,32 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
         raise LabelError(f"{recipe.folds} folds need at least as many real and as many bogus examples")
     counted = ~examples.simulated() if not examples.simulated().all() else examples.simulated()
     judged = examples.rows(counted)
+    fold, score = _held_out(examples, "exposures", recipe, tell, threads)
+    kept, kept_fold = score, fold
     splits: dict[str, Any] = {}
     for split in [name for name in SPLITS if name == "exposures" or can_split(examples, name)]:
-        fold = folds(examples, split, recipe.folds, recipe.seed)
-        score = out_of_fold(examples, fold, recipe, tell, threads)
-        if split == "exposures":
-            kept, kept_fold = score, fold
-        splits[split] = _judge(judged, score[counted], fold[counted], recipe.seed)
+        if split != "exposures":
+            fold, score = _held_out(examples, split, recipe, tell, threads)
+        tested = counted & (fold != UNTESTED)
+        p_real = _calibrated(score, examples.is_real, fold, counted, kept)
+        splits[split] = evaluate.evaluate(examples.rows(tested), score[tested], p_real[tested], recipe.seed)
         tell(f"judged by {split}")
-    metrics: dict[str, Any] = {"judged_on": "simulated" if examples.simulated().all() else "packets", "splits": splits}
+    others = baselines(examples, weights(examples, recipe), kept_fold, recipe.seed, tell)
+    theirs = {name: column[counted] for name, column in others.scores.items()}
+    metrics: dict[str, Any] = {
+        "judged_on": "simulated" if examples.simulated().all() else "packets",
+        "splits": splits,
+        "baselines": evaluate.paired(judged, kept[counted], theirs, recipe.seed),
+        "best_single_feature": others.single,
+    }
     if examples.simulated().any() and not examples.simulated().all():
         simulated = examples.simulated()
-        metrics["simulated"] = _judge(examples.rows(simulated), kept[simulated], kept_fold[simulated], recipe.seed)
+        p_real = _calibrated(kept, examples.is_real, kept_fold, simulated, kept)[simulated]
+        metrics["simulated"] = evaluate.evaluate(examples.rows(simulated), kept[simulated], p_real, recipe.seed)
     forest = fit(examples, recipe, threads)
     tell("forest fitted")
+    novelty = fit_novelty(examples.X, recipe.seed)
+    tell("novelty fitted")
     return Trained(
         forest=forest,
         calibration=fit_calibration(kept[counted], judged.is_real),
@@ -102,7 +119,14 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
         metrics=metrics,
         golden=golden_rows(examples.X, forest, recipe.seed),
         recipe=recipe,
+        novelty=novelty,
     )
+
+
+def _held_out(examples: Examples, split: str, recipe: Recipe, tell: Tell, threads: int) -> tuple[Folds, Column]:
+    """The folds of a split, and the score of each row by a forest that saw no row of its fold."""
+    fold = folds(examples, split, recipe.folds, recipe.seed)
+    return fold, out_of_fold(examples, fold, recipe, tell, threads)
 
 
 def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
@@ -150,16 +174,17 @@ def out_of_fold(
     return score
 
 
-def _judge(examples: Examples, score: Column, fold: Folds, seed: int) -> dict[str, Any]:
-    return evaluate.evaluate(examples, score, _calibrated_out_of_fold(score, examples.is_real, fold), seed)
+def _calibrated(score: Column, is_real: np.ndarray, fold: Folds, counted: np.ndarray, kept: Column) -> Column:
+    """p_real of each row by a calibration that saw no row of its fold, (N,); NaN where it was not tested or counts not.
 
-
-def _calibrated_out_of_fold(score: Column, is_real: np.ndarray, fold: Folds) -> Column:
-    """p_real of each row by a calibration that saw no row of its fold."""
-    p_real = np.empty(len(score))
-    for number in np.unique(fold):
-        tested = fold == number
-        p_real[tested] = fit_calibration(score[~tested], is_real[~tested])(score[tested])
+    Where only one fold is tested, the others have no score of this split; then those of the first split stand in.
+    """
+    p_real, alone = np.full(len(score), np.nan), fold.max() == 0
+    for number in range(int(fold.max()) + 1):
+        tested, others = counted & (fold == number), counted & (fold != number)
+        if tested.any():
+            told = kept if alone else score
+            p_real[tested] = fit_calibration(told[others], is_real[others])(score[tested])
     return p_real
 
 

@@ -19,6 +19,7 @@ from realbogus.surveys import SURVEYS, recognise
 from realbogus.training.examples import Examples, LabelSet, check_closure, joined
 
 BATCH = 256  # packets read together
+CONTEXT = ("psf_fwhm_px", "mag_psf", "flag_count")  # conditions by which reports tell results apart
 
 
 @dataclass
@@ -113,9 +114,11 @@ def _examples_of(
         kind=np.array([label.kind for label in found]),
         group=np.array([label.group for label in found]),
         night=np.array([label.night for label in found]),
+        field=np.array([label.field for label in found]),
         references={name: np.array([label.references.get(name, np.nan) for label in found]) for name in references},
         slices={name: np.array([name in label.slices for label in found]) for name in slices},
         rules=(labels.rule,),
+        context={name: batch.columns[name][rows] for name in CONTEXT},
     )
 
 

@@ -39,7 +39,15 @@ def package(name: str, version: str, feature_set: str, examples: Examples, train
     """The files of the model's folder. The same arguments give the same bytes."""
     manifest = describe(name, version, feature_set, examples, trained)
     text = card(manifest)
-    return model_files(trained.forest, trained.calibration, manifest, trained.golden, text)
+    return model_files(
+        trained.forest,
+        trained.calibration,
+        manifest,
+        trained.golden,
+        text,
+        novelty=trained.novelty,
+        trained_on=examples.candid,
+    )
 
 
 def describe(name: str, version: str, feature_set: str, examples: Examples, trained: Trained) -> dict[str, Any]:
