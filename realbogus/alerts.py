@@ -134,6 +134,14 @@ class ModelId:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Why a promising alert is not handed on, and what must be released for it to be."""
+
+    by: str  # the exposure, "ztf/61000.25123"
+    why: str  # one sentence
+
+
+@dataclass(frozen=True)
 class ScoredBatch:
     """What a model said of an AlertBatch."""
 
@@ -147,6 +155,7 @@ class ScoredBatch:
     contributions: Mapping[int, NDArray[np.float64]] = field(
         default_factory=dict
     )  # row -> (F,) share of each feature in score - base
+    held: Mapping[int, Held] = field(default_factory=dict)  # rows that the policy forwards and something holds
 
     def __len__(self) -> int:
         return len(self.alerts)

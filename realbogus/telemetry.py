@@ -7,6 +7,9 @@ alerts_consumed_total                    counter   messages read, by topic
 annotations_total                        counter   alerts scored and annotated, by survey and action (forward, hold)
 rejected_total                           counter   alerts sent to the dead letters, by reason and stage
 parked_total                             counter   alerts that wait for a schema or a model, by reason and stage
+held_total                               counter   promising alerts of exposures on hold, by survey
+duplicates_total                         counter   alerts that were sent before and are left out, by survey
+transactions_total                       counter   transactions of exactly-once delivery, by result (committed, aborted)
 voevents_total                           counter   events made of forwarded alerts, by result (made, refused)
 decode_fallback_total                    counter   records that the plain decoder read for the compiled one
 batches_total                            counter   batches delivered, by result (committed, repeated)
@@ -22,6 +25,11 @@ lag_seconds                              gauge     age of the last message read 
 assigned_partitions                      gauge     partitions that this worker reads
 forwarded_ratio                          gauge     share of the scored alerts that is forwarded, since start
 last_commit_timestamp_seconds            gauge     Unix time of the last commit, s
+refused_share                            gauge     share of the last alerts (breaker.window) rejected or parked
+breaker_open                             gauge     1 once the worker stops because of that share
+held_exposures                           gauge     exposures on hold that this worker still gets candidates of
+score_psi                                gauge     how far recent scores are from the model's reference, by survey
+shadow_scored_total                      counter   alerts scored by the shadow model too, by survey and agreement
 model_info                               gauge     1; the model in force in its labels
 model_golden_difference                  gauge     largest difference from its golden scores at load, by survey
 model_swaps_total                        counter   changes of model, by result (swapped, refused)
@@ -109,6 +117,8 @@ class Metrics:
         self.annotations = counter("annotations", "Alerts scored and annotated", "survey", "action")
         self.rejected = counter("rejected", "Alerts sent to the dead letters", "reason", "stage")
         self.parked = counter("parked", "Alerts that wait for a schema or a model", "reason", "stage")
+        self.duplicates = counter("duplicates", "Alerts that were sent before and are left out", "survey")
+        self.transactions = counter("transactions", "Transactions of exactly-once delivery", "result")
         self.voevents = counter("voevents", "Events made of forwarded alerts", "result")
         self.fallbacks = counter("decode_fallback", "Records that the plain decoder read for the compiled one")
         self.batches = counter("batches", "Batches delivered", "result")
@@ -127,6 +137,12 @@ class Metrics:
         self.model = gauge(
             "model_info", "1; the model in force", "survey", "model", "sha256", "feature_set", "threshold"
         )
+        self.held = counter("held", "Promising alerts of exposures on hold", "survey")
+        self.held_exposures = gauge("held_exposures", "Exposures on hold that this worker still gets candidates of")
+        self.refused_share = gauge("refused_share", "Share of the last alerts that was rejected or parked")
+        self.breaker_open = gauge("breaker_open", "1 once the worker stops because of the share of refused alerts")
+        self.score_psi = gauge("score_psi", "Population stability index of recent scores", "survey")
+        self.shadow = counter("shadow_scored", "Alerts scored by the shadow model too", "survey", "agreement")
         self.golden = gauge(
             "model_golden_difference", "Largest difference of the model in force from its golden scores", "survey"
         )

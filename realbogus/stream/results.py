@@ -9,13 +9,15 @@ model        "name/version" that judged
 survey       "ztf", "rubin", ...
 source       "topic/partition/offset" of the alert
 source_key   its key, where it had one
+held_by      the exposure that is held, where the alert would be forwarded otherwise; its decision is "hold"
+held_why     the reason for that
 ============ ==========================================================================================
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 from realbogus import __version__
@@ -41,6 +43,7 @@ class Destinations:
     dead_letters: str  # likewise
     parked: str = "{topic}.parked"  # likewise; what waits for a schema, a survey's reader or a model
     outbox: str = ""  # topic of events; used where there is a style
+    held: str = ""  # topic of events that wait until their exposure is released; likewise
     style: EventStyle | None = None  # None = no events are made
     format: Format = "record"
     store: SchemaStore = field(default_factory=SchemaStore)  # the scorer's: for packets that name their schema by id
@@ -51,32 +54,40 @@ class Destinations:
         """Every topic that results of these input topics may go to."""
         templates = (self.annotations, self.dead_letters, self.parked)
         found = [topic_for(template, topic) for topic in inputs for template in templates]
-        return list(dict.fromkeys([*found, self.outbox] if self.style else found))
+        return list(dict.fromkeys([*found, *filter(None, (self.outbox, self.held))] if self.style else found))
 
 
 @dataclass
 class Results:
-    """Records in the order of their messages, and how each message ended: once, in scored or in rejected."""
+    """Records in the order of their messages, and how each message ended: once, in scored, rejected or duplicates."""
 
     records: list[Record] = field(default_factory=list)
     scored: list[int] = field(default_factory=list)  # positions of the messages among those given
     forwarded: list[int] = field(default_factory=list)  # likewise; some of scored
+    held: list[int] = field(default_factory=list)  # likewise; none of forwarded
     rejected: list[Rejected] = field(default_factory=list)  # by rising index; parked ones too
+    duplicates: list[int] = field(default_factory=list)  # positions of alerts that were annotated before
     events: int = 0
     events_refused: int = 0  # forwarded alerts of which no valid event could be made
 
 
 def results_of(
-    messages: Sequence[Message], outcomes: Outcomes, to: Destinations, room: Callable[[str], int]
+    messages: Sequence[Message],
+    outcomes: Outcomes,
+    to: Destinations,
+    room: Callable[[str], int],
+    repeated: Container[int] = (),
 ) -> Results:
     """The results of a batch. room gives the largest record that a topic takes, in bytes.
+
+    repeated are the positions of scored alerts that the survey has sent before: nothing is written for them.
 
     An alert whose annotated form fits no record of the output topic, or whose packet cannot be extended, is rejected.
     """
     results = Results(rejected=list(outcomes.rejected))
     placed: list[tuple[int, Record]] = []
     for scored in outcomes:
-        _annotate(messages, scored, to, room, results, placed)
+        _annotate(messages, scored, to, room, repeated, results, placed)
     results.rejected.sort(key=lambda one: one.index)
     for rejected in results.rejected:
         message = messages[rejected.index]
@@ -92,6 +103,7 @@ def _annotate(
     scored: ScoredBatch,
     to: Destinations,
     room: Callable[[str], int],
+    repeated: Container[int],
     results: Results,
     placed: list[tuple[int, Record]],
 ) -> None:
@@ -105,18 +117,22 @@ def _annotate(
         strict=True,
     )
     for row, (index, candid, forward, annotated) in enumerate(rows):
+        if index in repeated:
+            results.duplicates.append(index)
+            continue
         message = messages[index]
         try:
-            record = _annotated(message, candid, annotated, common, to, room)
+            record = _annotated(message, candid, annotated, (*common, *_held_by(scored, row)), to, room)
         except PacketError as problem:
             named = Rejected(index, problem.reason, str(problem), alerts.survey, candid, alerts.object_id[row])
             results.rejected.append(named)
             continue
         results.scored.append(index)
         placed.append((index, record))
-        if forward:
-            results.forwarded.append(index)
-            if to.style is not None and (event := _event(scored, row, to.style, message, to.outbox, results)):
+        if forward or row in scored.held:
+            (results.forwarded if forward else results.held).append(index)
+            topic = to.outbox if forward else to.held
+            if to.style is not None and topic and (event := _event(scored, row, to.style, message, topic, results)):
                 placed.append((index, event))
 
 
@@ -139,6 +155,12 @@ def _annotated(
     return record
 
 
+def _held_by(scored: ScoredBatch, row: int) -> Headers:
+    """What holds an alert, and why; nothing where nothing does."""
+    held = scored.held.get(row)
+    return (("held_by", held.by.encode()), ("held_why", held.why.encode())) if held else ()
+
+
 def _common_headers(scored: ScoredBatch, form: Format) -> Headers:
     kind = "annotation" if form == "record" else "packet"
     model = f"{scored.model.name}/{scored.model.version}"
@@ -159,6 +181,11 @@ def _event(
         log.warning("no event for candid %s: %s", int(scored.alerts.candid[row]), problem)
         results.events_refused += 1
         return None
-    results.events += 1
-    headers = (("ivorn", event.ivorn.encode()), ("content-type", b"application/xml"), ("role", event.role.encode()))
+    results.events += row not in scored.held
+    headers: Headers = (
+        ("ivorn", event.ivorn.encode()),
+        ("content-type", b"application/xml"),
+        ("role", event.role.encode()),
+        *_held_by(scored, row),
+    )
     return Record(outbox, event.object_id.encode(), event.xml, headers, message.timestamp_ms)

@@ -1,0 +1,75 @@
+"""Is tonight like the nights that the model knows? Scores in bins, and how far two sets of bins are apart.
+
+PSI, the population stability index, is the sum of (q - p) ln(q / p) over the bins, p being the shares of the reference
+and q those of tonight: 0 where both are the same, some 0.1 where an eye would notice, 0.25 and more where something
+changed. Even equal populations differ by about (bins - 1) (1/n + 1/m) for n and m values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realbogus.alerts import Column
+
+BINS = 10  # of equal width between 0 and 1
+FLOOR = 1e-4  # share that an empty bin counts as
+LEAST = 1000  # scores, before anything is said
+LEARNED = 5000  # scores that make a reference where the model brings none
+RECENT = 5000  # scores, about, that tonight's shares are of
+
+Counts = NDArray[np.float64]  # (BINS,)
+
+
+def counted(scores: Column) -> Counts:
+    """How many scores lie in each bin, (BINS,); NaN in none."""
+    return np.histogram(scores, BINS, (0.0, 1.0))[0].astype(np.float64)
+
+
+def psi(reference: Counts, found: Counts) -> float:
+    """The population stability index of found counts against a reference; NaN where either is empty."""
+    if not reference.sum() or not found.sum():
+        return float("nan")
+    p = np.maximum(reference / reference.sum(), FLOOR)
+    q = np.maximum(found / found.sum(), FLOOR)
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def reference_of(manifest: Mapping[str, Any]) -> Counts | None:
+    """The score reference that a model's manifest brings: shares in BINS bins; None where it brings none."""
+    entry = manifest.get("reference", {})
+    shares = np.array(entry.get("score", []) if isinstance(entry, Mapping) else [], np.float64)
+    good = shares.shape == (BINS,) and np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0
+    return shares if good else None
+
+
+@dataclass
+class ScoreDrift:
+    """The scores of one model on one survey, against its reference or else against the first that it gave here.
+
+    Only alerts move it: nothing happens by day. Old scores fade, so that it tells of about the last RECENT ones.
+    """
+
+    reference: Counts | None = None  # of the model; None = learn it
+    _learned: Counts = field(default_factory=lambda: np.zeros(BINS))
+    _recent: Counts = field(default_factory=lambda: np.zeros(BINS))
+
+    def add(self, scores: Column) -> None:
+        """Count the scores of a batch."""
+        found = counted(scores)
+        if self.reference is None:
+            self._learned += found
+            if self._learned.sum() >= LEARNED:
+                self.reference = self._learned
+            return
+        self._recent = self._recent * max(1.0 - len(scores) / RECENT, 0.0) + found
+
+    def psi(self) -> float:
+        """How far recent scores are from the reference; NaN before there are enough."""
+        if self.reference is None or self._recent.sum() < LEAST:
+            return float("nan")
+        return psi(self.reference, self._recent)
