@@ -10,7 +10,8 @@ import pytest
 
 from realbogus.simulation import BOGUS_KINDS, Recipe
 from realbogus.simulation.defects import add_noise, draw_detector
-from realbogus.simulation.detection import detect, matched_filter
+from realbogus.simulation.detection import detect, matched_filter, searchable
+from realbogus.simulation.engines import ENGINES
 from realbogus.simulation.exposure import LANCZOS, convolve_varying, draw_conditions, expose, make_reference, register
 from realbogus.simulation.night import plan
 from realbogus.simulation.optics import PSF, draw_psf, paint_points
@@ -99,7 +100,7 @@ def test_detection_recovers_sources_of_both_signs_at_ten_sigma():
     signs = np.where(np.arange(len(grid)) % 2, 1.0, -1.0)
     image = noise * rng(7).standard_normal((SIDE, SIDE))
     paint_points(image, np.column_stack([grid + 0.3, signs * flux]), psf, 0.001)
-    found = detect(image, np.full((SIDE, SIDE), noise**2), kernel, threshold=5.0)
+    found = detect(searchable(image, np.full((SIDE, SIDE), noise**2), kernel), threshold=5.0)
     distance = np.hypot(grid[:, None, 0] + 0.3 - found["x"], grid[:, None, 1] + 0.3 - found["y"])
     matched = (distance < 1.5) & (signs[:, None] == found["sign"])
     assert matched.any(axis=1).mean() >= 0.99
@@ -120,17 +121,22 @@ def test_noise_is_that_of_photons_and_readout():
     assert frame.std() == pytest.approx(np.sqrt(150 / 6.2 + (10 / 6.2) ** 2), rel=0.01)
 
 
-def test_a_plain_exposure_subtracts_to_its_noise():
-    recipe = Recipe(side=SIDE, stars_spread=0.0, stars=800.0, bad_registration=0.0, **CALM, **STEADY)
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_a_plain_exposure_subtracts_to_its_noise(engine):
+    recipe = Recipe(
+        side=SIDE, stars_spread=0.0, stars=800.0, bad_registration=0.0, subtraction=engine, **CALM, **STEADY
+    )
     pointing = plan(4, 0, recipe)
     scene = draw_scene(rng(10), recipe, pointing.jd)
     reference = make_reference(rng(11), scene, recipe, pointing.jd, 2)
     calm = dataclasses.replace(pointing, tile=(1, 1))
     seen = observe(rng(12), calm, recipe, scene, reference, draw_detector(rng(13), recipe), 0)
     assert seen is not None
-    difference = seen.subtraction.difference
+    difference = seen.subtracted.frame.difference
     spread = 1.4826 * np.nanmedian(np.abs(difference - np.nanmedian(difference)))
-    assert spread == pytest.approx(np.sqrt(seen.variance), rel=0.05)
+    assert spread == pytest.approx(np.sqrt(seen.subtracted.sky_variance), rel=0.05)
+    score = seen.subtracted.frame.score[20:-20, 20:-20]
+    assert 1.4826 * np.median(np.abs(score)) == pytest.approx(1.0, abs=0.08)
 
 
 def test_the_registered_template_lies_on_the_science_frame():

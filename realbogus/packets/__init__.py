@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from realbogus.limits import Limits
 from realbogus.packets.fields import Decoded, Fields
-from realbogus.packets.reading import read
+from realbogus.packets.reading import read, read_whole
 from realbogus.packets.schemas import SchemaStore
-from realbogus.packets.writing import write_container
+from realbogus.packets.writing import Items, encode_item, write_container
 
-__all__ = ["Decoded", "Fields", "Limits", "SchemaStore", "read", "write_container"]
+__all__ = ["Decoded", "Fields", "Items", "Limits", "SchemaStore", "encode_item", "read", "read_whole", "write_container"]

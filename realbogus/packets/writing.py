@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +24,45 @@ def write_container(schema: str | Mapping[str, Any], record: Mapping[str, Any]) 
     """
     header, parsed = _writer(schema if isinstance(schema, str) else json.dumps(schema))
     body = io.BytesIO()
-    fastavro.schemaless_writer(body, parsed, record)
+    if any(isinstance(value, Items) for value in record.values()):
+        _write_fields(body, schema, record)
+    else:
+        fastavro.schemaless_writer(body, parsed, record)
     return assemble(header, body.getvalue())
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of an array, encoded before by encode_item: the same row of a history stands in many packets."""
+
+    encoded: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+
+def encode_item(schema: str, field: str, item: Any) -> bytes:
+    """One item of a record's array field (or null-or-array) as Avro writes it; schema is a shipped name."""
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, _pieces(schema)[0][field][1], item)
+    return body.getvalue()
+
+
+def _write_fields(body: io.BytesIO, schema: str | Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Write a record whose arrays are Items (all of them that are not null), piece by piece."""
+    if not isinstance(schema, str):
+        raise TypeError("items that are encoded already need a shipped schema")
+    arrays, pieces = _pieces(schema)
+    for piece in pieces:
+        if not isinstance(piece, str):
+            fastavro.schemaless_writer(body, piece, record)
+            continue
+        items = record[piece]
+        body.write(arrays[piece][0])
+        if items.encoded:
+            body.write(encode_long(len(items)))
+            body.writelines(items.encoded)
+        body.write(b"\x00")
 
 
 def assemble(header: bytes, body: bytes) -> bytes:
@@ -48,6 +86,79 @@ def encode_long(value: int) -> bytes:
         rest >>= 7
     out.append(rest)
     return bytes(out)
+
+
+@lru_cache(maxsize=16)
+def _pieces(schema: str) -> tuple[dict[str, tuple[bytes, Any]], list[Any]]:
+    """A shipped record schema cut at its arrays.
+
+    First the arrays: what stands before the items (the branch of a null-or-array), and the items' parsed type. Then
+    all fields in order: the name of an array, or the parsed record of the fields between two of them.
+    """
+    record = json.loads(read_schema(schema))
+    known: dict[str, Any] = {}
+    _collect(record, record.get("namespace", ""), known)
+    arrays: dict[str, tuple[bytes, Any]] = {}
+    runs: list[Any] = [[]]
+    for field in record["fields"]:
+        found = _array_of(field["type"])
+        if found is None:
+            runs[-1].append(field)
+            continue
+        arrays[field["name"]] = found[0], fastavro.parse_schema(_alone(found[1], known, set()))
+        runs += [field["name"], []]
+    pieces = [run if isinstance(run, str) else _record(n, run, known) for n, run in enumerate(runs) if run]
+    return arrays, pieces
+
+
+def _record(number: int, fields: list[Any], known: Mapping[str, Any]) -> Any:
+    """The parsed record of some fields."""
+    seen: set[str] = set()
+    alone = [field | {"type": _alone(field["type"], known, seen)} for field in fields]
+    return fastavro.parse_schema({"type": "record", "name": f"piece{number}", "fields": alone})
+
+
+def _collect(kind: Any, space: str, known: dict[str, Any]) -> None:
+    """Find all named types of a schema, by full name."""
+    if isinstance(kind, list):
+        for choice in kind:
+            _collect(choice, space, known)
+    elif isinstance(kind, dict):
+        if "name" in kind and kind.get("type") in ("record", "enum", "fixed"):
+            space = kind.get("namespace", space)
+            known[kind["name"] if "." in kind["name"] else f"{space}.{kind['name']}"] = kind
+        for field in kind.get("fields", ()):
+            _collect(field["type"], space, known)
+        for inner in ("items", "values"):
+            _collect(kind.get(inner), space, known)
+
+
+def _alone(kind: Any, known: Mapping[str, Any], seen: set[str]) -> Any:
+    """A type with the definition of every named type at the first place where it stands."""
+    if isinstance(kind, str):
+        names = [name for name in known if name == kind or name.rpartition(".")[2] == kind.rpartition(".")[2]]
+        return kind.rpartition(".")[2] if not names else _alone(known[names[0]], known, seen)
+    if isinstance(kind, list):
+        return [_alone(choice, known, seen) for choice in kind]
+    if "name" in kind:
+        name = kind["name"].rpartition(".")[2]
+        if name in seen:
+            return name
+        seen.add(name)
+        plain = {key: value for key, value in kind.items() if key != "namespace"} | {"name": name}
+        if "fields" in kind:
+            plain["fields"] = [field | {"type": _alone(field["type"], known, seen)} for field in kind["fields"]]
+        return plain
+    return kind | {inner: _alone(kind[inner], known, seen) for inner in ("items", "values") if inner in kind}
+
+
+def _array_of(kind: Any) -> tuple[bytes, Any] | None:
+    """For an array or a choice of null and array: what stands before its items, and their type; else None."""
+    choices = kind if isinstance(kind, list) else [kind]
+    for number, choice in enumerate(choices):
+        if isinstance(choice, dict) and choice.get("type") == "array":
+            return encode_long(number) if isinstance(kind, list) else b"", choice["items"]
+    return None
 
 
 @lru_cache(maxsize=16)

@@ -11,9 +11,11 @@ from enum import IntFlag
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.ndimage
 from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from realbogus.simulation.optics import Image
 from realbogus.simulation.recipe import Recipe
@@ -81,8 +83,7 @@ def damage_science(
         if rng.random() < chance:
             draw(rng, light, bits, how.psf.fwhm_px, math.sqrt(how.sky_dn / how.gain))
     light *= _flat(rng, bits, recipe)
-    light *= 1.0 + recipe.pixel_flat * rng.standard_normal(light.shape, np.float32)
-    image = add_noise(rng, light, how.gain, how.read_noise)
+    image = add_noise(rng, light, how.gain, how.read_noise, recipe.pixel_flat)
     for _ in range(int(rng.poisson(recipe.cosmic_rays))):
         cosmic_ray(rng, image, bits)
     _detector_faults(rng, image, bits, detector, how.sky_dn)
@@ -109,10 +110,23 @@ def bright_stars(scene: Scene, how: Conditions, faint: float = 14.5) -> Floats:
     return np.stack([x + dx, y + dy, 10.0 ** (-0.4 * (scene.stars.mag[rows] - how.zero_point))], axis=1)
 
 
-def add_noise(rng: np.random.Generator, light: Image, gain: float, read_noise: float) -> Image:
-    """Photon and read noise. Skies hold hundreds of electrons, so the Gaussian limit of Poisson is exact enough."""
-    variance = np.maximum(light, 0.0) / gain + (read_noise / gain) ** 2
-    return light + np.sqrt(variance) * rng.standard_normal(light.shape)
+def add_noise(rng: np.random.Generator, light: Image, gain: float, read_noise: float, pixel_flat: float = 0.0) -> Image:
+    """Photon and read noise, and the flat field's error of single pixels, relative.
+
+    Skies hold hundreds of electrons, so the Gaussian limit of Poisson is exact enough.
+    """
+    normal = rng.standard_normal(light.shape, np.float32)
+    return np.asarray(_noisy(light, normal, 1.0 / gain, (read_noise / gain) ** 2, pixel_flat**2))
+
+
+@njit(cache=True)
+def _noisy(light: Image, normal: NDArray[np.float32], photon: float, readout: float, flat: float) -> Image:
+    out = np.empty(light.shape)
+    for j in range(light.shape[0]):
+        for i in range(light.shape[1]):
+            level = max(light[j, i], 0.0)
+            out[j, i] = light[j, i] + math.sqrt((photon + flat * level) * level + readout) * normal[j, i]
+    return out
 
 
 def cosmic_ray(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], scale: float = 1.0) -> None:
@@ -266,23 +280,38 @@ def _detector_faults(
 def _saturate(image: Image, bits: NDArray[np.uint16], full: float) -> NDArray[np.bool_]:
     """Clip at the full well, let the excess bleed along columns, and mask the cores in blocks, as pipelines do."""
     masked = np.zeros(image.shape, bool)
-    over = image > full
-    if not over.any():
+    if image.max() <= full:
         return masked
     _bleed(image, bits, full, int(Defect.SATURATION))
-    labels, count = scipy.ndimage.label(scipy.ndimage.binary_dilation(image > 0.98 * full, iterations=2))
-    for rows, columns in scipy.ndimage.find_objects(labels, count):
-        half = max(BLOCK, (3 * (columns.stop - columns.start)) // 4)
-        j, i = (rows.start + rows.stop) // 2, (columns.start + columns.stop) // 2
+    for rows, columns in _clusters(np.argwhere(image > 0.98 * full)):
+        half = max(BLOCK, (3 * (columns[1] - columns[0] + 5)) // 4)
+        j, i = (rows[0] + rows[1] + 1) // 2, (columns[0] + columns[1] + 1) // 2
         masked[max(j - half, 0) : j + half, max(i - half, 0) : i + half] = True
     return masked
+
+
+def _clusters(places: NDArray[np.int64]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Groups of pixels whose neighbours are at most four away: first and last row, first and last column of each."""
+    if not len(places):
+        return []
+    pairs = cKDTree(places).query_pairs(4.0, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(places), len(places)))
+    count, label = connected_components(links, directed=False)
+    groups = [places[label == group] for group in range(count)]
+    return [((int(g[:, 0].min()), int(g[:, 0].max())), (int(g[:, 1].min()), int(g[:, 1].max()))) for g in groups]
 
 
 @njit(cache=True)
 def _bleed(image: Image, bits: NDArray[np.uint16], full: float, mark: int) -> None:
     """Spill the charge above the full well up and down its column, half each way."""
     rows, columns = image.shape
+    brightest = np.zeros(columns)
+    for j in range(rows):
+        for i in range(columns):
+            brightest[i] = max(brightest[i], image[j, i])
     for i in range(columns):
+        if brightest[i] <= full:
+            continue
         for direction in (1, -1):
             carried = 0.0
             for k in range(rows):

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from realbogus.simulation.defects import Damage, Detector, bright_stars, damage_reference, damage_science
-from realbogus.simulation.optics import PSF, Image, draw_psf, paint_points, polynomial, spatial_psf
+from realbogus.simulation.optics import POWERS, PSF, Image, draw_psf, paint_points, polynomial, spatial_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_galaxies
 
@@ -136,11 +136,10 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     image = np.zeros(shape)
     _paint_scene(image, scene, how, stretch=1.0, epochs=epochs)
     sky = float(recipe.sky_dn * np.exp(rng.normal(-0.2, 0.2)))
-    noise = np.zeros(shape, np.float32)
-    for _ in range(count):  # the photon noise of sources is that of the mean frame: sources are alike in all of them
-        noise += _bilinear(rng.standard_normal(shape, np.float32), *rng.uniform(0.0, 0.3, 2).astype(np.float32))
+    # The mean of frames resampled by many fractions of a pixel is one Gaussian field with their mean correlation.
+    noise = _bilinear(rng.standard_normal(shape, np.float32), *_common_fraction(rng.uniform(0.0, 0.3, (2, count))))
     variance = (image + sky) / how.gain + (how.read_noise / how.gain) ** 2
-    image += sky + 1.3 * noise / count * np.sqrt(variance)
+    image += sky + 1.3 * noise / np.float32(math.sqrt(count)) * np.sqrt(variance)
     stars = bright_stars(scene, how) + np.array([PAD, PAD, 0.0])
     damage = damage_reference(rng, image, recipe, stars)
     level = math.sqrt((sky / how.gain + (how.read_noise / how.gain) ** 2) / count)
@@ -150,8 +149,7 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
 def register(reference: Reference, solution: Mapping, side: int, image: Image | None = None) -> Image:
     """The reference (or a map on its grid) resampled to the science grid by Lanczos-3; NaN where it does not reach."""
     source = reference.image if image is None else image
-    u = np.linspace(-1.0, 1.0, side)
-    return np.asarray(_remap(np.ascontiguousarray(source, np.float64), solution.terms, u, float(PAD), LANCZOS))
+    return np.asarray(_remap(np.ascontiguousarray(source, np.float64), solution.terms, side, float(PAD), LANCZOS))
 
 
 def _paint_scene(
@@ -217,13 +215,33 @@ def convolve_varying(image: Image, kernels: NDArray[np.float64]) -> Image:
     """image convolved with sum_k p_k(u, v) K_k, p the first len(kernels) terms of the surface at the output pixel."""
     size = fast_size(image.shape, kernels.shape[1])
     spectrum = scipy.fft.rfft2(image.astype(np.float32), size)  # single precision errs by 1e-6 of the brightest pixel
-    v, u = np.linspace(-1, 1, image.shape[0])[:, None], np.linspace(-1, 1, image.shape[1])[None, :]
     r = kernels.shape[1] // 2
-    out = np.zeros_like(image)
-    for kernel, term in zip(kernels, polynomial(u, v), strict=False):
+    v, u = (np.linspace(-1, 1, n, dtype=np.float32) for n in image.shape)
+    out = np.zeros(image.shape)
+    for kernel, powers in zip(kernels, POWERS, strict=False):
         blurred = scipy.fft.irfft2(spectrum * kernel_spectrum(kernel, size), size, overwrite_x=True)
-        out += term * blurred[r : r + image.shape[0], r : r + image.shape[1]]
+        _add_term(out, blurred, r, v ** powers[0], u ** powers[1])
     return out
+
+
+@njit(cache=True)
+def _add_term(
+    out: Image, blurred: NDArray[np.float32], margin: int, v: NDArray[np.float32], u: NDArray[np.float32]
+) -> None:
+    """Add v u blurred, without its margin, to out."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] += v[j] * u[i] * blurred[j + margin, i + margin]
+
+
+@njit(cache=True)
+def add_slopes(power: Image, image: Image, factor: float) -> None:
+    """Add factor times the squared gradient of image, by central differences, to power."""
+    rows, columns = image.shape
+    for j in range(1, rows - 1):
+        for i in range(1, columns - 1):
+            down, right = 0.5 * (image[j + 1, i] - image[j - 1, i]), 0.5 * (image[j, i + 1] - image[j, i - 1])
+            power[j, i] += factor * (down * down + right * right)
 
 
 def _bilinear(noise: NDArray[np.float32], fx: np.float32, fy: np.float32) -> NDArray[np.float32]:
@@ -231,6 +249,12 @@ def _bilinear(noise: NDArray[np.float32], fx: np.float32, fy: np.float32) -> NDA
     noise[:, 1:] += fx * (noise[:, :-1] - noise[:, 1:])
     noise[1:] += fy * (noise[:-1] - noise[1:])
     return noise
+
+
+def _common_fraction(fractions: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The one fraction an axis whose bilinear weights correlate neighbours as much as all of them do in the mean."""
+    neighbour = (fractions * (1.0 - fractions)).mean(axis=1)
+    return np.asarray(0.5 - np.sqrt(0.25 - neighbour), np.float32)
 
 
 def _lanczos_table(steps: int = 2048) -> NDArray[np.float64]:
@@ -244,33 +268,42 @@ LANCZOS = _lanczos_table()
 
 
 @njit(cache=True)
-def _remap(
-    source: Image, terms: NDArray[np.float64], u: NDArray[np.float64], pad: float, table: NDArray[np.float64]
-) -> Image:
-    """Sample source where each science pixel came from, by one fixed-point step of the inverse mapping."""
-    side = u.size
+def _came_from(terms: NDArray[np.float64], i: float, j: float, half: float) -> tuple[float, float]:
+    """The displacement at a science pixel, by two fixed-point steps of the inverse mapping."""
+    p, q, dx, dy = i / half - 1.0, j / half - 1.0, 0.0, 0.0
+    for _ in range(2):
+        dx = terms[0, 0] + terms[0, 1] * p + terms[0, 2] * q
+        dx += terms[0, 3] * p * p + terms[0, 4] * p * q + terms[0, 5] * q * q
+        dy = terms[1, 0] + terms[1, 1] * p + terms[1, 2] * q
+        dy += terms[1, 3] * p * p + terms[1, 4] * p * q + terms[1, 5] * q * q
+        p, q = (i - dx) / half - 1.0, (j - dy) / half - 1.0
+    return dx, dy
+
+
+@njit(cache=True)
+def _remap(source: Image, terms: NDArray[np.float64], side: int, pad: float, table: NDArray[np.float64]) -> Image:
+    """Sample source where each science pixel came from; displacements are linear between every 16th pixel of a row."""
     out = np.empty((side, side))
     half, steps = 0.5 * side, table.shape[0] - 1
     for j in range(side):
-        for i in range(side):
-            p, q = u[i], u[j]
-            for _ in range(2):
-                dx = terms[0, 0] + terms[0, 1] * p + terms[0, 2] * q
-                dx += terms[0, 3] * p * p + terms[0, 4] * p * q + terms[0, 5] * q * q
-                dy = terms[1, 0] + terms[1, 1] * p + terms[1, 2] * q
-                dy += terms[1, 3] * p * p + terms[1, 4] * p * q + terms[1, 5] * q * q
-                p, q = (i - dx) / half - 1.0, (j - dy) / half - 1.0
-            x, y = i - dx + pad, j - dy + pad
-            i0, j0 = math.floor(x), math.floor(y)
-            if i0 < 2 or j0 < 2 or i0 + 3 >= source.shape[1] or j0 + 3 >= source.shape[0]:
-                out[j, i] = np.nan
-                continue
-            wx, wy = table[int((x - i0) * steps + 0.5)], table[int((y - j0) * steps + 0.5)]
-            total = 0.0
-            for n in range(6):
-                row = 0.0
-                for m in range(6):
-                    row += wx[m] * source[j0 + n - 2, i0 + m - 2]
-                total += wy[n] * row
-            out[j, i] = total
+        dx, dy = _came_from(terms, 0.0, float(j), half)
+        for first in range(0, side, 16):
+            next_dx, next_dy = _came_from(terms, first + 16.0, float(j), half)
+            step_x, step_y = (next_dx - dx) / 16.0, (next_dy - dy) / 16.0
+            for i in range(first, min(first + 16, side)):
+                x, y = i - dx + pad, j - dy + pad
+                dx += step_x
+                dy += step_y
+                i0, j0 = math.floor(x), math.floor(y)
+                if i0 < 2 or j0 < 2 or i0 + 3 >= source.shape[1] or j0 + 3 >= source.shape[0]:
+                    out[j, i] = np.nan
+                    continue
+                wx, wy = table[int((x - i0) * steps + 0.5)], table[int((y - j0) * steps + 0.5)]
+                w0, w1, w2, w3, w4, w5 = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
+                total = 0.0
+                for n in range(6):
+                    row = source[j0 + n - 2]
+                    a, b = w0 * row[i0 - 2] + w1 * row[i0 - 1], w2 * row[i0] + w3 * row[i0 + 1]
+                    total += wy[n] * (a + b + w4 * row[i0 + 2] + w5 * row[i0 + 3])
+                out[j, i] = total
     return out

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from realbogus import packets
 from realbogus.simulation.scene import ASTEROID, TRANSIENT, VARIABLE
 from realbogus.simulation.truth import Verdict
 
 Row = dict[str, Any]
+SCHEMA = "ztf/4.02"
 WINDOW_D = 30.0  # ZTF packets hold the history of this many days
 SAME_PX = 1.5  # detections closer than this are of one object
 RBVERSION = "simulated"
@@ -32,6 +34,7 @@ class Visit:
     jd: float
     limit: float  # 5 sigma, mag
     columns: Row  # as in prv_candidates, for a visit that saw nothing there
+    encoded: bytes  # the same row as it stands in packets
 
 
 @dataclass
@@ -41,7 +44,7 @@ class KnownObject:
     name: str
     x: float
     y: float
-    rows: list[Row] = field(default_factory=list)  # prv_candidates so far
+    rows: list[bytes] = field(default_factory=list)  # prv_candidates so far, encoded
     found: int = 0  # detections in the whole survey, not counting the present one
     first_jd: float = 0.0
 
@@ -68,17 +71,22 @@ class Objects:
         return self.known[-1]
 
 
+def encode_row(row: Row) -> bytes:
+    """A row of prv_candidates as it stands in packets."""
+    return packets.encode_item(SCHEMA, "prv_candidates", row)
+
+
 def earlier_rows(
     rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], candidate: Mapping[str, Any], zero_point: float
-) -> tuple[list[Row], int, float]:
-    """prv_candidates of a new object, how often it was ever detected, and the JD of the first time."""
+) -> tuple[list[bytes], int, float]:
+    """prv_candidates of a new object, encoded, how often it was ever detected, and the JD of the first time."""
     rows, found, first = [], 0, float(candidate["jd"])
     for visit in visits:
         magnitude, error, sign = _seen(rng, verdict, visit, float(candidate["magpsf"]), zero_point)
         if magnitude is None:
-            rows.append(visit.columns)
+            rows.append(visit.encoded)
             continue
-        rows.append(_detection(rng, visit, candidate, magnitude, error, sign))
+        rows.append(encode_row(_detection(rng, visit, candidate, magnitude, error, sign)))
         found, first = found + 1, min(first, visit.jd)
     long_ago, since = _before(rng, verdict, found, len(visits), candidate)
     return rows, found + long_ago, min(first, since)
@@ -146,8 +154,8 @@ def _before(
 
 def forced_rows(
     rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], candidate: Mapping[str, Any], zero_point: float
-) -> list[Row]:
-    """fp_hists: forced photometry at the place of the candidate at each visit of the window."""
+) -> list[bytes]:
+    """fp_hists, encoded: forced photometry at the place of the candidate at each visit of the window."""
     out = []
     for visit in visits:
         row = dict(visit.columns["forced"])
@@ -160,5 +168,5 @@ def forced_rows(
             flux = gone + verdict.change.flux * 10.0 ** (-0.4 * (zero_point - scale))
         row |= {"forcediffimflux": flux + float(rng.normal(0.0, noise)), "forcediffimfluxunc": noise}
         row |= {name: candidate[name] for name in ("distnr", "ranr", "decnr", "magnr", "sigmagnr", "chinr", "sharpnr")}
-        out.append(row)
+        out.append(packets.encode_item(SCHEMA, "fp_hists", row))
     return out

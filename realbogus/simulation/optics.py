@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float64]  # (rows, columns)
 BRIGHTER_FATTER = 0.04  # growth of the width of a star near the full well
+FALLOFF_STEPS = 4096  # of the table of a profile; errs by 1e-6 of the peak
+NEAR_PX = 3.0  # from the centre: where pixels are averaged over 3 x 3 places, since the PSF is undersampled
+POWERS = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0))  # of v and u, in the order of polynomial()
 Points = NDArray[np.float64]  # (N, 3): x, y, flux
 
 
@@ -38,7 +41,7 @@ class PSF:
         """The profile at field position u, v in [-1, 1], centred in a (2 radius + 1) square, sum 1."""
         stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
         a, q11, q12, q22 = _shape_at(self.parameters(), u, v)
-        _add(stamp, float(radius), float(radius), 1.0, self.beta, a, q11, q12, q22, radius + 1.0)
+        _add(stamp, float(radius), float(radius), 1.0, falloff(self.beta), a, q11, q12, q22, radius + 1.0)
         return np.asarray(stamp / stamp.sum())
 
 
@@ -62,14 +65,20 @@ def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0) 
     return PSF(float(fwhm_px), beta, float(size * np.cos(angle)), float(size * np.sin(angle)), slopes, bowl, ripples)
 
 
-def believed_psf(psf: PSF, error: float) -> PSF:
-    """The PSF as a pipeline models it: round, the same over the frame, common wings, its width off by this much."""
-    return PSF(psf.fwhm_px * (1.0 + error), 4.0, 0.0, 0.0)
+def believed_psf(rng: np.random.Generator, psf: PSF, error: float) -> PSF:
+    """The PSF as a pipeline models it: the same over the frame, with this rms relative error of its width."""
+    width, wings, e1, e2 = rng.normal(0.0, [error, 0.3, 0.3 * error, 0.3 * error])
+    return PSF(psf.fwhm_px * (1.0 + width), max(psf.beta + wings, 2.5), psf.e1 + e1, psf.e2 + e2)
 
 
 def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:
     """Add point sources to image, each out to where its profile falls below faintest DN a pixel."""
-    _paint_points(image, np.ascontiguousarray(points, np.float64), psf.parameters(), faintest)
+    _paint_points(image, np.ascontiguousarray(points, np.float64), psf.parameters(), falloff(psf.beta), faintest)
+
+
+def falloff(beta: float) -> NDArray[np.float64]:
+    """w ** beta for w in [0, 1] in even steps: the Moffat profile as a function of w = 1 / (1 + r**2 / a**2)."""
+    return np.linspace(0.0, 1.0, FALLOFF_STEPS + 1) ** beta
 
 
 def spatial_psf(psf: PSF, radius: int, count: int = 3) -> NDArray[np.float64]:
@@ -79,6 +88,15 @@ def spatial_psf(psf: PSF, radius: int, count: int = 3) -> NDArray[np.float64]:
     terms = np.array([polynomial(u, v)[:count] for u, v in places])
     solution = np.linalg.pinv(terms) @ stamps
     return solution.reshape(count, 2 * radius + 1, 2 * radius + 1)
+
+
+def surface(coefficients: NDArray[np.float64], shape: tuple[int, ...]) -> Image:
+    """The sum of c_k p_k(u, v) over a frame of this shape; p are the first terms of polynomial()."""
+    square = np.zeros((3, 3))
+    for c, (power_v, power_u) in zip(coefficients, POWERS, strict=False):
+        square[power_v, power_u] = c
+    v, u = (np.linspace(-1, 1, n)[:, None] ** np.arange(3) for n in shape)
+    return np.asarray(v @ square @ u.T)
 
 
 def polynomial(u: Any, v: Any) -> tuple[Any, ...]:
@@ -108,28 +126,34 @@ def _shape_at(p: NDArray[np.float64], u: float, v: float) -> tuple[float, float,
 
 @njit(cache=True)
 def _add(
-    image: Image, x: float, y: float, flux: float, beta: float, a: float, q11: float, q12: float, q22: float, r: float
-) -> None:
-    """Add one Moffat profile; pixels near its core are averaged over 3 x 3 places, since the PSF is undersampled."""
+    image: Image, x: float, y: float, flux: float, table: NDArray[np.float64], a: float, q11: float, q12: float,
+    q22: float, r: float,
+) -> None:  # fmt: skip
+    """Add one Moffat profile out to r pixels; table is that of falloff()."""
+    beta = math.log(table[FALLOFF_STEPS // 2]) / math.log(0.5)
     norm = flux * (beta - 1.0) / (math.pi * a * a)
+    p11, p12, p22 = q11 / (a * a), 2.0 * q12 / (a * a), q22 / (a * a)
     rows, columns = image.shape
-    near = 4.0
     for j in range(max(math.ceil(y - r), 0), min(math.floor(y + r), rows - 1) + 1):
+        dy = j - y
+        near_row = abs(dy) < NEAR_PX
         for i in range(max(math.ceil(x - r), 0), min(math.floor(x + r), columns - 1) + 1):
-            dx, dy = i - x, j - y
-            if abs(dx) < near and abs(dy) < near:
-                total = 0.0
-                for n in range(-1, 2):
-                    for m in range(-1, 2):
-                        sx, sy = dx + m / 3.0, dy + n / 3.0
-                        total += (1.0 + (q11 * sx * sx + 2.0 * q12 * sx * sy + q22 * sy * sy) / (a * a)) ** -beta
-                image[j, i] += norm * total / 9.0
-            else:
-                image[j, i] += norm * (1.0 + (q11 * dx * dx + 2.0 * q12 * dx * dy + q22 * dy * dy) / (a * a)) ** -beta
+            dx = i - x
+            fine = 1 if near_row and abs(dx) < NEAR_PX else 0
+            total = 0.0
+            for n in range(-fine, fine + 1):
+                for m in range(-fine, fine + 1):
+                    sx, sy = dx + m / 3.0, dy + n / 3.0
+                    place = FALLOFF_STEPS / (1.0 + p11 * sx * sx + p12 * sx * sy + p22 * sy * sy)
+                    k = min(int(place), FALLOFF_STEPS - 1)
+                    total += table[k] + (place - k) * (table[k + 1] - table[k])
+            image[j, i] += norm * total / (9.0 if fine else 1.0)
 
 
 @njit(cache=True)
-def _paint_points(image: Image, points: Points, p: NDArray[np.float64], faintest: float) -> None:
+def _paint_points(
+    image: Image, points: Points, p: NDArray[np.float64], table: NDArray[np.float64], faintest: float
+) -> None:
     rows, columns = image.shape
     beta = p[1]
     for k in range(points.shape[0]):
@@ -140,4 +164,4 @@ def _paint_points(image: Image, points: Points, p: NDArray[np.float64], faintest
         peak = abs(flux) * (beta - 1.0) / (math.pi * a * a)
         a *= 1.0 + BRIGHTER_FATTER * min(peak / 5e4, 1.0)
         reach = a * math.sqrt(max((peak / faintest) ** (1.0 / beta) - 1.0, 0.0))
-        _add(image, x, y, flux, beta, a, q11, q12, q22, min(max(1.1 * reach, 4.0), 160.0))
+        _add(image, x, y, flux, table, a, q11, q12, q22, min(max(1.1 * reach, 4.0), 160.0))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from realbogus import packets
 from realbogus.simulation.detection import COLUMNS, WINDOW_PX, Candidates
+from realbogus.simulation.history import SCHEMA
 from realbogus.simulation.neighbours import NONE, Matcher
 from realbogus.simulation.optics import Image
 from realbogus.simulation.recipe import CHIP_SHAPE, PIXEL_ARCSEC
@@ -30,7 +31,6 @@ try:
 except ImportError:  # the wheel does not exist for every platform; other bytes then, the same pixels
     deflate = None
 
-SCHEMA = "ztf/4.02"
 PUBLISHER = "realbogus simulation"
 HALF = 31  # pixels: stamps are 63 x 63 around the candidate
 GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
@@ -98,8 +98,8 @@ def candidate_record(
     return record
 
 
-def build(sheet: Sheet, record: Mapping[str, Any], name: str, history: list[Any], forced: list[Any]) -> bytes:
-    """The packet of one detection: an object container with a single record."""
+def build(sheet: Sheet, record: Mapping[str, Any], name: str, history: list[bytes], forced: list[bytes]) -> bytes:
+    """The packet of one detection: an object container with a single record; the histories are encoded rows."""
     x, y = float(record["xpos"]), float(record["ypos"])
     science, template, difference = (cut(frame, x, y, sheet.corner) for frame in sheet.stamps)
     positive = record["isdiffpos"] == "t"
@@ -117,8 +117,8 @@ def build(sheet: Sheet, record: Mapping[str, Any], name: str, history: list[Any]
         "objectId": name,
         "candid": record["candid"],
         "candidate": record,
-        "prv_candidates": history or None,
-        "fp_hists": forced or None,
+        "prv_candidates": packets.Items(tuple(history)),
+        "fp_hists": packets.Items(tuple(forced)),
         "cutoutScience": science_cutout,
         "cutoutTemplate": template_cutout,
         "cutoutDifference": difference_cutout,

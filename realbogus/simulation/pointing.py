@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from realbogus.simulation.defects import BLOCK, Damage, Detector, draw_detector
-from realbogus.simulation.detection import Candidates, convolve, detect
+from realbogus.simulation.detection import Candidates, Searchable, detect
+from realbogus.simulation.engines import ENGINES, Subtracted
 from realbogus.simulation.exposure import (
     PAD,
     Conditions,
@@ -27,13 +28,12 @@ from realbogus.simulation.exposure import (
     make_reference,
     register,
 )
-from realbogus.simulation.history import RBVERSION, KnownObject, Objects, Visit, earlier_rows, forced_rows
+from realbogus.simulation.history import RBVERSION, KnownObject, Objects, Visit, earlier_rows, encode_row, forced_rows
 from realbogus.simulation.neighbours import Matcher, reference_catalogue, sky_catalogue
-from realbogus.simulation.optics import PSF, believed_psf
+from realbogus.simulation.optics import PSF
 from realbogus.simulation.packet import Sheet, as_float32, build, candidate_record, sigma_psf
 from realbogus.simulation.recipe import BANDS, CHIP_SHAPE, Recipe
 from realbogus.simulation.scene import Scene, draw_scene
-from realbogus.simulation.subtraction import Subtraction, alard_lupton, gaussian_basis
 from realbogus.simulation.truth import Change, Surroundings, Truth, Verdict, judge
 
 NID_ZERO_JD = 2457754.5  # 2017 January 1: ZTF counts nights from here
@@ -89,11 +89,9 @@ class Observed:
 
     frame: Frame
     template: NDArray[np.float64]  # on the science grid
-    subtraction: Subtraction
+    subtracted: Subtracted
     found: Candidates
     verdicts: list[Verdict]
-    variance: float  # of a pixel of plain sky, DN squared
-    psf: PSF  # as the pipeline believes it to be
 
 
 def run(pointing: Pointing, recipe: Recipe) -> list[Simulated]:
@@ -130,18 +128,13 @@ def observe(
     template = register(reference, how.solution, recipe.side)
     template_masked, template_bits = _on_science_grid(reference.damage, how, recipe.side)
     masked = frame.damage.masked | template_masked | _ragged_edges(rng, pointing, recipe.side)
-    science = np.where(masked, np.nan, frame.image)
-    variance = _variance(science, how, reference)
-    order = int(rng.choice([0, 1, 2], p=[0.15, 0.35, 0.5]))
-    stars = _kernel_stars(scene, how)
-    subtraction = alard_lupton(science, np.where(masked, np.nan, template), variance, stars, gaussian_basis(), order)
-    if subtraction is None:
+    science, template = np.where(masked, np.nan, frame.image), np.where(masked, np.nan, template)
+    done = ENGINES[recipe.subtraction](rng, recipe, scene, how, reference, science, template)
+    if done is None:
         return None
-    psf = believed_psf(how.psf, float(rng.normal(0.0, recipe.psf_model_error)))
-    found = _search(subtraction, variance, psf, recipe, pointing)
-    around = _surroundings(scene, how, reference, frame, template_bits, masked, subtraction)
-    plain = float(np.nanmedian(variance[::4, ::4]))
-    return Observed(frame, template, subtraction, found, judge(found, around), plain, psf)
+    found = _search(done.frame, done.psf, recipe, pointing)
+    around = _surroundings(scene, how, reference, frame, template_bits, masked)
+    return Observed(frame, template, done, found, judge(found, around))
 
 
 def object_name(pointing: Pointing, number: int) -> str:
@@ -173,18 +166,12 @@ def vet(found: Candidates, fwhm_px: float) -> NDArray[np.bool_]:
     )
 
 
-def _search(
-    subtraction: Subtraction, variance: NDArray[np.float64], model: PSF, recipe: Recipe, pointing: Pointing
-) -> Candidates:
+def _search(frame: Searchable, psf: PSF, recipe: Recipe, pointing: Pointing) -> Candidates:
     """Detect on the difference, away from sides that are no chip edge, and apply the survey's cuts."""
-    psf = model.image(10)
-    filtered = convolve(np.nan_to_num(subtraction.matched - np.nanmedian(subtraction.matched[::4, ::4])), psf)
-    down, right = np.gradient(filtered)
-    astrometric = np.asarray(recipe.astrometric_px**2 * (down**2 + right**2))
-    found = detect(subtraction.difference, variance, psf, threshold=recipe.threshold, astrometric=astrometric)
+    found = detect(frame, recipe.threshold)
     keep = _inside(found, pointing, recipe.side)
     if recipe.vetted:
-        keep &= vet(found, model.fwhm_px)
+        keep &= vet(found, psf.fwhm_px)
     return found.where(np.flatnonzero(keep)[: min(recipe.max_residuals, 999)])
 
 
@@ -229,32 +216,9 @@ def _on_science_grid(damage: Damage, how: Conditions, side: int) -> tuple[NDArra
     return damage.masked[grid], damage.bits[grid]
 
 
-def _variance(science: NDArray[np.float64], how: Conditions, reference: Reference) -> NDArray[np.float64]:
-    """What the pipeline believes the variance of a difference pixel to be, from the frame itself; DN squared."""
-    sky = float(np.nanmedian(science[::4, ::4]))
-    scale = 10.0 ** (0.4 * (how.zero_point - reference.zero_point))
-    light = np.maximum(np.nan_to_num(science, nan=sky), 0.8 * sky)
-    return np.asarray(light / how.gain + (how.read_noise / how.gain) ** 2 + (scale * reference.noise) ** 2)
-
-
-def _kernel_stars(scene: Scene, how: Conditions) -> NDArray[np.float64]:
-    """Up to 45 stars to fit the kernel on, spread over the frame: bright, not saturated, the brightest of each cell."""
-    stars = scene.stars
-    rows = np.flatnonzero((stars.mag > 14.3) & (stars.mag < 18.3))
-    rows = rows[np.argsort(stars.mag[rows], kind="stable")]
-    x, y = stars.x[rows] + stars.moved_x[rows], stars.y[rows] + stars.moved_y[rows]
-    dx, dy = how.mapping.shift(x, y, scene.side)
-    cells: dict[tuple[int, int], list[tuple[float, float]]] = {}
-    for place in zip((x + dx).tolist(), (y + dy).tolist(), strict=True):
-        cell = cells.setdefault((int(place[0] * 5 // scene.side), int(place[1] * 5 // scene.side)), [])
-        if len(cell) < 2:
-            cell.append(place)
-    return np.array([place for cell in cells.values() for place in cell]).reshape(-1, 2)
-
-
 def _surroundings(
     scene: Scene, how: Conditions, reference: Reference, frame: Frame, template_bits: NDArray[np.uint16],
-    masked: NDArray[np.bool_], subtraction: Subtraction,
+    masked: NDArray[np.bool_],
 ) -> Surroundings:  # fmt: skip
     """Gather what detections are judged against."""
     stars, galaxies = scene.stars, scene.galaxies
@@ -305,7 +269,7 @@ def _packets(
         record |= {"ndethist": known.found, "jdstarthist": known.first_jd, "jdendhist": record["jd"]}
         forced = forced_rows(rng, verdict, visits, record, sheet.zero_point)
         packet = build(sheet, record, known.name, known.rows, forced)
-        known.rows = [*known.rows, {name: record.get(name) for name in HISTORY}]
+        known.rows = [*known.rows, encode_row({name: record.get(name) for name in HISTORY})]
         yield Simulated(packet, _truth(pointing, recipe, seen, record, known, verdict))
 
 
@@ -327,7 +291,7 @@ def _truth(
 
 def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, reference: Reference, seen: Observed) -> Sheet:
     """What the packets of an exposure share: stamps to cut from and the columns of the image."""
-    how, difference = seen.frame.conditions, seen.subtraction.difference
+    how, difference = seen.frame.conditions, seen.subtracted.frame.difference
     gone = ~np.isfinite(difference)
     science = np.where(gone, np.nan, seen.frame.image)
     template = np.where(gone, np.nan, seen.template + float(np.nanmedian(science[::4, ::4] - seen.template[::4, ::4])))
@@ -336,7 +300,7 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
         stamps=(as_float32(science), as_float32(template), as_float32(difference)),
         corner=_corner(pointing, recipe.side),
         zero_point=how.zero_point,
-        fwhm_px=QUOTED_WIDTH * seen.psf.fwhm_px,
+        fwhm_px=QUOTED_WIDTH * seen.subtracted.psf.fwhm_px,
         columns=_image_columns(rng, pointing, reference, seen),
         shift=(float(solution[0, 0]), float(solution[1, 0])),
         turn=solution,
@@ -357,8 +321,8 @@ def _image_columns(
     """Columns of the candidate record that belong to the image."""
     how = seen.frame.conditions
     pid = exposure_id(how.jd, pointing.detector)
-    area = 1.0 / float((seen.psf.image(10) ** 2).sum())
-    limit = how.zero_point - 2.5 * math.log10(5.0 * LIMIT_SCATTER * math.sqrt(seen.variance * area))
+    area = 1.0 / float((seen.subtracted.psf.image(10) ** 2).sum())
+    limit = how.zero_point - 2.5 * math.log10(5.0 * LIMIT_SCATTER * math.sqrt(seen.subtracted.sky_variance * area))
     epochs = reference.epochs
     return {
         "jd": how.jd, "fid": pointing.band, "pid": pid, "diffmaglim": limit,
@@ -368,7 +332,7 @@ def _image_columns(
         "ncovhist": int(np.exp(pointing.rng(5).normal(7.1, 0.5))),
         "rfid": pointing.field * 10**6 + pointing.band * 10**5 + pointing.detector * 10**2 + 1,
         "jdstartref": float(epochs[0]), "jdendref": float(epochs[-1]), "nframesref": reference.frames,
-        "nmatches": int(rng.poisson(80 + seen.subtraction.stamps * 30)), "exptime": how.exposure_s,
+        "nmatches": int(rng.poisson(80 + seen.subtracted.stamps * 30)), "exptime": how.exposure_s,
         **_calibration(rng, pointing.band, how.zero_point),
     }  # fmt: skip
 
@@ -400,7 +364,8 @@ def _earlier_visits(pointing: Pointing, recipe: Recipe) -> list[Visit]:
     for day in days:
         jd = pointing.jd - float(day) + float(rng.uniform(-0.1, 0.1))
         limit = float(rng.normal(20.3, 0.4))
-        out.append(Visit(jd, limit, _visit_columns(rng, pointing, jd, limit, recipe)))
+        columns = _visit_columns(rng, pointing, jd, limit, recipe)
+        out.append(Visit(jd, limit, columns, encode_row({name: columns[name] for name in HISTORY})))
     return out
 
 

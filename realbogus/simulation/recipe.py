@@ -47,6 +47,8 @@ class Recipe:
     saturation_dn: float = 42_000.0
     registration_px: float = 0.08  # rms per axis, whole frame
     distortion_px: float = 0.06  # rms of the part that varies over the frame
+    subtraction: str = "zogy"  # the engine: "zogy" or "alard-lupton"
+    gain_error: float = 0.006  # rms relative error of the flux ratio that ZOGY takes for the two frames
     psf_model_error: float = 0.04  # rms relative error of the width that the pipeline believes the PSF to have
     astrometric_px: float = 0.11  # registration error that the pipeline allows for when it detects
     wander_px: float = 0.06  # rms per axis of the air's own displacements, in waves shorter than any solution follows
@@ -84,6 +86,7 @@ def windy(**changes: Any) -> Recipe:
     """
     other: dict[str, Any] = {
         "name": "windy",
+        "subtraction": "alard-lupton",
         "star_slope": 0.24,
         "stars": 3600.0,
         "galaxies": 800.0,

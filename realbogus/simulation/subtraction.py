@@ -14,7 +14,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from realbogus.simulation.exposure import convolve_varying
-from realbogus.simulation.optics import Image, polynomial
+from realbogus.simulation.optics import Image, polynomial, surface
 
 Floats = NDArray[np.float64]
 KERNEL_RADIUS = 8  # pixels
@@ -81,15 +81,15 @@ def alard_lupton(
     the kernel's change over the frame. None if there are too few usable stars.
     """
     gone = ~(np.isfinite(science) & np.isfinite(template))
-    filled = np.where(np.isfinite(template), template, np.nanmedian(template))
-    level = float(np.median(filled))
+    level = float(np.nanmedian(template[::4, ::4]))
+    filled = np.where(np.isfinite(template), template, level)
     fit = _fit(science, filled - level, noise, gone, stars, basis, (1, 3, 6)[order])
     if fit is None:
         return None
     coefficients, background, used, chi = fit
     kernels = np.einsum("kp,kij->pij", coefficients, basis.kernels)
     matched = convolve_varying(filled - level, kernels)
-    sky = _surface(background, science.shape)
+    sky = surface(background, science.shape)
     difference = np.where(gone, np.nan, science - matched - sky)
     rest = mesh_background(difference)
     return Subtraction(difference - rest, kernels, matched + sky + rest, float(kernels[0].sum()), background, used, chi)
@@ -167,19 +167,11 @@ def _solve(normal: Floats, right: Floats, surface: Floats) -> Floats:
     return np.asarray((np.linalg.solve(matrix, vector * scale) * scale).reshape(k, p))
 
 
-def _surface(coefficients: Floats, shape: tuple[int, ...]) -> Image:
-    v, u = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
-    out = np.zeros(shape)
-    for c, term in zip(coefficients, polynomial(u, v), strict=False):
-        out += c * term
-    return out
-
-
 def mesh_background(image: Image, mesh: int = 64) -> Image:
     """A smooth background: clipped medians of mesh x mesh cells, smoothed 3 x 3 and interpolated. NaN is left out."""
     rows, columns = image.shape[0] // mesh, image.shape[1] // mesh
     cells = image[: rows * mesh, : columns * mesh].reshape(rows, mesh, columns, mesh).transpose(0, 2, 1, 3)
-    sample = cells.reshape(rows, columns, -1)[:, :, ::3]
+    sample = cells.reshape(rows, columns, -1)[:, :, ::5]
     finite = np.isfinite(sample)
     middle = np.nan_to_num(_median(sample, finite))
     spread = 1.4826 * np.nan_to_num(_median(np.abs(sample - middle[..., None]), finite))
@@ -202,5 +194,9 @@ def _median(values: Floats, valid: NDArray[np.bool_]) -> Floats:
 
 def _separable_linear(level: Floats, y: Floats, x: Floats) -> Image:
     """Bilinear interpolation of a small grid at rows y and columns x, held constant beyond its edges."""
-    rows = np.stack([np.interp(y, np.arange(level.shape[0]), column) for column in level.T], axis=1)
-    return np.stack([np.interp(x, np.arange(level.shape[1]), row) for row in rows])
+    return np.asarray(_tents(y, level.shape[0]) @ level @ _tents(x, level.shape[1]).T)
+
+
+def _tents(at: Floats, knots: int) -> Floats:
+    """Weights of linear interpolation between the knots 0, 1, ... at some places: (places, knots)."""
+    return np.maximum(1.0 - np.abs(np.clip(at, 0, knots - 1)[:, None] - np.arange(knots)), 0.0)

@@ -1,0 +1,103 @@
+"""Image subtraction after Zackay, Ofek and Gal-Yam (2016, ApJ 830, 27), written from the paper.
+
+Each frame is filtered with the other's PSF, and the difference divided, in Fourier space, by what makes its noise
+white. What comes out is the proper difference D with its own PSF, and the score S_corr, which is in units of its noise:
+that of photons, also of the sources, and that of registration errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from realbogus.simulation.exposure import add_slopes, fast_size, kernel_spectrum
+from realbogus.simulation.optics import Image
+
+Spectrum = NDArray[np.complex64]
+GRID = 64  # pixels: kernels are worked out on a square of this side; their wings are far shorter
+RADIUS = 10  # pixels: kernels and PSFs are cut to a square of 2 RADIUS + 1
+LEAST = 1e-7  # of the power of the PSFs: where both PSFs pass nothing there is no signal either
+
+
+@dataclass(frozen=True)
+class Half:
+    """One of the two frames, its sky taken away, NaN replaced by 0."""
+
+    image: Image
+    variance: Image  # of each pixel, with the noise of sources
+    sigma: float  # rms of a pixel of plain sky
+    psf: Image  # odd side, sum 1
+    flux: float  # counts that a source of unit flux gives
+
+
+@dataclass(frozen=True)
+class Proper:
+    """The proper subtraction of two frames of the same shape."""
+
+    difference: Image  # D over its flux scale: in units of the new frame's flux, white noise
+    psf: Image  # of the difference, (2 RADIUS + 1) square, sum 1
+    score: Image  # S_corr, signal to noise of a point source at each pixel
+    filtered: Image  # S: the same without regard to the noise of sources and registration
+
+
+def zogy(new: Half, reference: Half, registration_px: float) -> Proper:
+    """Subtract the reference from the new frame; registration_px is the rms error an axis of their alignment."""
+    shape, side = new.image.shape, 2 * RADIUS + 1
+    size = fast_size(shape, side)
+    difference, score_new, score_reference, transfer = _kernels(new, reference)
+    spectra = [scipy.fft.rfft2(half.image.astype(np.float32), size) for half in (new, reference)]
+    flat = [_passed(spectra[0], difference[0], size), _passed(spectra[1], difference[1], size)]
+    proper = _back(flat[0] - flat[1], size, shape)
+    matched = [_back(_passed(spectra[0], score_new, size), size, shape),
+               _back(_passed(spectra[1], score_reference, size), size, shape)]  # fmt: skip
+    noise = [scipy.fft.rfft2(half.variance.astype(np.float32), size) for half in (new, reference)]
+    passed = _passed(noise[0], score_new**2, size) + _passed(noise[1], score_reference**2, size)
+    power = np.maximum(_back(passed, size, shape), 1e-30)
+    for one in matched:
+        add_slopes(power, one, registration_px**2)
+    filtered = matched[0] - matched[1]
+    return Proper(proper, transfer, filtered / np.sqrt(power), filtered)
+
+
+def _kernels(new: Half, reference: Half) -> tuple[tuple[Image, Image], Image, Image, Image]:
+    """What N and R are convolved with to give D, and to give the two parts of S; and the PSF of D. In real space."""
+    p_new, p_reference = (_centred(half.psf) for half in (new, reference))
+    f_new, f_reference = new.flux, reference.flux
+    power_new, power_reference = np.abs(p_new) ** 2, np.abs(p_reference) ** 2
+    total = (new.sigma * f_reference) ** 2 * power_reference + (reference.sigma * f_new) ** 2 * power_new
+    total = total + LEAST * total.max()
+    root = np.sqrt(total)
+    scale = f_new * f_reference / np.hypot(new.sigma * f_reference, reference.sigma * f_new)  # F_D
+    to_flux = new.flux / scale
+    transfer = _small(f_reference * f_new * p_reference * p_new / (scale * root))
+    difference = _small(to_flux * f_reference * p_reference / root), _small(to_flux * f_new * p_new / root)
+    score_new = _small(f_new * f_reference**2 * np.conj(p_new) * power_reference / total)
+    score_reference = _small(f_reference * f_new**2 * np.conj(p_reference) * power_new / total)
+    return difference, score_new, score_reference, transfer / transfer.sum()
+
+
+def _centred(psf: Image) -> NDArray[np.complex128]:
+    """Transform of a PSF on the small grid, its centre at the origin."""
+    half = psf.shape[0] // 2
+    laid = np.zeros((GRID, GRID))
+    laid[: psf.shape[0], : psf.shape[1]] = psf
+    return np.asarray(scipy.fft.rfft2(np.roll(laid, (-half, -half), (0, 1))))
+
+
+def _small(spectrum: NDArray[np.complex128]) -> Image:
+    """The kernel of a transform, cut to its middle."""
+    whole = np.roll(scipy.fft.irfft2(spectrum, (GRID, GRID)), (RADIUS, RADIUS), (0, 1))
+    return np.ascontiguousarray(whole[: 2 * RADIUS + 1, : 2 * RADIUS + 1])
+
+
+def _passed(spectrum: Spectrum, kernel: Image, size: tuple[int, int]) -> Spectrum:
+    return np.asarray(spectrum * kernel_spectrum(kernel, size))
+
+
+def _back(spectrum: Spectrum, size: tuple[int, int], shape: tuple[int, ...]) -> Image:
+    """The frame of a product of transforms, without the margin of the kernel."""
+    whole = scipy.fft.irfft2(spectrum, size, overwrite_x=True)
+    return np.asarray(whole[RADIUS : RADIUS + shape[0], RADIUS : RADIUS + shape[1]], np.float64)
