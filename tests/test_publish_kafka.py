@@ -22,7 +22,8 @@ from realbogus.publish.sinks import Answer
 from realbogus.voevent import build
 
 RUN = "import sys; from realbogus.cli import main; sys.exit(main())"
-EVENTS = [build(scored(20), row, STYLE) for row in range(20)]
+OBJECTS = [f"ZTF20abcde{letter}g" for letter in "abcdefghijklmnopqrst"]  # one each: all their packets are first ones
+EVENTS = [build(scored(20, object_id=OBJECTS), row, STYLE) for row in range(20)]
 XML = [event.xml for event in EVENTS]
 
 
@@ -96,7 +97,7 @@ def test_the_command_moves_the_outbox_into_archive_and_topic(story):
     by_value = dict(zip(XML, EVENTS, strict=True))
     assert sorted(record.value() for record in found) == sorted(XML)
     assert all(record.headers() == headers(by_value[record.value()]) for record in found)
-    assert {record.key() for record in found} == {b"ZTF20abcdefg"}
+    assert {record.key() for record in found} == {name.encode() for name in OBJECTS}
     assert sorted(story.archived()) == sorted(XML)
 
 

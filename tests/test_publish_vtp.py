@@ -181,6 +181,6 @@ def test_the_ledger_remembers_a_refusal_beyond_a_second_try(tmp_path):
         one = Publisher(Outbox([EVENTS[0].xml]), ledger, [author], PublishSettings(), clock, clock.pause)
         one.run(until_idle_s=1)
         assert ledger.unpark(0.0) == 1
-        one.recover()
+        one.run(until_idle_s=10)
     assert ledger.states() == {("vtp", "parked"): 1}
     ledger.close()

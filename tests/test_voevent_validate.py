@@ -147,13 +147,6 @@ def test_the_largest_event_that_brokers_take_is_accepted_by_size():
     assert read(GOOD.ljust(BYTES_LIMIT)).xml == GOOD.ljust(BYTES_LIMIT)
 
 
-def test_citations_in_due_form_are_accepted(official):
-    for cite in ("followup", "supersedes", "retraction"):
-        xml = put("<Description>ZTF20", CITATIONS.format(cite=cite, local="test_a_1_r0") + "ZTF20")
-        assert read(xml).xml == xml
-        official.assertValid(etree.fromstring(xml))
-
-
 @pytest.mark.parametrize("xml", [GOOD, RAW], ids=["calibrated", "raw"])
 def test_our_events_are_valid_by_the_official_schema(official, xml):
     official.assertValid(etree.fromstring(xml))

@@ -2,14 +2,23 @@
 
     realbogus publish --config worker.toml
     realbogus publish --config worker.toml --until-idle 10
-    realbogus publish --config worker.toml --retry-parked --once
+    realbogus publish retract ZTF26abcdefg --reason "a satellite" --config worker.toml
+    realbogus publish retract 'ivo://org.example.survey/realbogus#ZTF26abcdefg_2879_forest_1.2.0_r0' \\
+        --reason "a ghost" --config worker.toml
+    realbogus publish parked --config worker.toml
+    realbogus publish release --sink vtp --config worker.toml
 
-The worker writes finished events to the outbox, a Kafka topic; this command checks each again, enters it into the
-ledger, sends it to every sink of section [publish], and only then commits. It can be killed at any moment: nothing is
-lost, and what is sent again has the same id and the same bytes. One publisher works on a ledger at a time.
+The worker writes drafts of events to the outbox, a Kafka topic; this command checks each again, gives it its place
+beside what was published of its object, enters it into the ledger and sends it to every sink of section [publish]. It
+can be killed at any moment: nothing is lost, and what is sent again has the same id and the same bytes. One publisher
+works on a ledger at a time; the actions may be called while it runs.
+
+retract withdraws an event, or all events of an object that are in force, by events that cite them. parked lists what
+sinks refused or failed to take too often, and what came from the outbox and will never be sent, a JSON object a line;
+release lets parked events wait for their sinks again.
 
 SIGTERM and Ctrl-C finish the batch and leave. The counts are printed as one JSON object at the end. Exit codes: 0 done,
-1 the ledger is in use, 2 the configuration has problems, 3 the stream cannot go on.
+1 the ledger is in use, 2 the call or the configuration has problems, 3 the stream cannot go on.
 """
 
 from __future__ import annotations
@@ -21,8 +30,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -30,10 +40,12 @@ from rich.console import Console
 from realbogus import config
 from realbogus.errors import ConfigError
 from realbogus.publish.archive import Archive
+from realbogus.publish.handover import Handover, withdrawals
 from realbogus.publish.kafka_topic import KafkaTopic
 from realbogus.publish.ledger import Ledger
 from realbogus.publish.metrics import PublisherMetrics
 from realbogus.publish.outbox import Counts, Publisher
+from realbogus.publish.postgres import Postgres
 from realbogus.publish.settings import PublishSettings
 from realbogus.publish.sinks import EventSink
 from realbogus.publish.vtp_author import VtpAuthor
@@ -55,19 +67,40 @@ ALONE: Mapping[str, str] = {  # a group of one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `realbogus publish`."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration, section [publish]")
+    """The arguments of `realbogus publish` and its actions."""
+    config_help = "configuration, section [publish]"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=config_help)
     end = parser.add_mutually_exclusive_group()
-    end.add_argument("--until-idle", type=float, metavar="SECONDS", help="leave when nothing came for so long")
-    end.add_argument("--once", action="store_true", help="leave when everything there is published")
+    end.add_argument("--until-idle", type=float, metavar="S", help="leave when nothing came for so many seconds")
+    end.add_argument(
+        "--once", action="store_true", help=f"leave when the outbox is drained: nothing came for {ONCE_S:.0f} s"
+    )
     parser.add_argument(
         "--retry-parked", action="store_true", help="first let parked events wait for their sinks again"
     )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", help="without one: publish")
+    retract = actions.add_parser("retract", help="withdraw an event, or all events of an object that are in force")
+    retract.add_argument("name", metavar="IVORN|OBJECT", help="id of a published event, or name of an object")
+    retract.add_argument("--reason", required=True, metavar="TEXT", help="why; receivers read it")
+    actions.add_parser("parked", help="list what is parked or set aside")
+    release = actions.add_parser("release", help="let parked events wait for their sinks again")
+    release.add_argument("ivorn", nargs="?", default="", metavar="IVORN", help="only this event (default: all)")
+    release.add_argument("--sink", default="", metavar="NAME", help="only at this sink (default: all)")
+    for action in actions.choices.values():
+        action.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=config_help)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Publish until told to stop, show the counts, print them at the end."""
+    """Publish, or do what the action says."""
+    if options.config is None:
+        raise ConfigError(["--config FILE is needed; 'realbogus config example' prints one to start from"])
     settings = config.load(options.config, os.environ)
+    actions = {None: _publish, "retract": _retract, "parked": _parked, "release": _release}
+    return actions[options.action](settings, options)
+
+
+def _publish(settings: config.Settings, options: argparse.Namespace) -> int:
+    """Publish until told to stop, show the counts, print them at the end."""
     log_to_stderr(settings.log.level, settings.log.format, "publisher")
     until_idle_s = ONCE_S if options.once else options.until_idle
     metrics, health, clock = Metrics(), Health(), SystemClock()
@@ -77,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         if settings.publish.port:
             address = stack.enter_context(serve(metrics, health, settings.http.host, settings.publish.port))
             log.info("metrics at %s/metrics", address)
-        ledger = stack.enter_context(closing(Ledger(settings.publish.ledger)))
+        ledger = stack.enter_context(closing(open_ledger(settings.publish)))
         if options.retry_parked:
             log.info("%d deliveries wait again", ledger.unpark(clock.now()))
         sinks = [stack.enter_context(closing(sink)) for sink in _sinks(settings, ledger)]
@@ -87,11 +120,68 @@ def run(options: argparse.Namespace) -> int:
             health.turn(source.waiting_for())
             show(counts)
 
-        publisher = Publisher(source, ledger, sinks, settings.publish, clock, stop.wait, seen)
+        threads = stack.enter_context(ThreadPoolExecutor(len(sinks), "sink"))
+        publisher = Publisher(source, ledger, sinks, settings.publish, clock, stop.wait, seen, threads.submit)
         health.waiting_in_client = True  # a sink may be down for hours; starting again would not bring it back
         metrics.registry.register(PublisherMetrics(publisher.counts))
         counts = publisher.run(until_idle_s=until_idle_s)
     _tell(counts, settings.publish)
+    return 0
+
+
+def open_ledger(publish: PublishSettings, *, alone: bool = True) -> Ledger:
+    """The ledger of a configuration; readers, who are not alone, do not make one."""
+    if publish.ledger_database:
+        return Ledger(Postgres(publish.ledger_database), alone=alone)
+    if not alone and not publish.ledger.exists():
+        raise ConfigError(
+            [f"there is no ledger {str(publish.ledger)!r}: nothing was published with this configuration"]
+        )
+    return Ledger(publish.ledger, alone=alone)
+
+
+def open_outbox(settings: config.Settings) -> Handover:
+    """The outbox, to lay drafts into."""
+    output = settings.output
+    sink = KafkaSink(settings.kafka, create=output.create, partitions=output.partitions, replication=output.replication)
+    return Handover(sink, settings.publish.outbox)
+
+
+def _retract(settings: config.Settings, options: argparse.Namespace) -> int:
+    """Hand the retractions to the outbox and print their ids."""
+    with closing(open_ledger(settings.publish, alone=False)) as ledger:
+        drafts = withdrawals(ledger, options.name, options.reason)
+    with closing(open_outbox(settings)) as outbox:
+        outbox.send(drafts)
+    for draft in drafts:
+        print(json.dumps({"ivorn": draft.ivorn, "object_id": draft.object_id, "candid": draft.candid}))
+    Console(stderr=True).print(
+        f"{len(drafts)} retractions are in the outbox; the publisher sends them", highlight=False, soft_wrap=True
+    )
+    return 0
+
+
+def _parked(settings: config.Settings, _: argparse.Namespace) -> int:
+    """Print what is parked and what is set aside."""
+    with closing(open_ledger(settings.publish, alone=False)) as ledger:
+        parked, aside = ledger.parked(), ledger.things_set_aside()
+    for told in [asdict(one) for one in parked] + [asdict(one) for one in aside]:
+        print(json.dumps(told))
+    Console(stderr=True).print(
+        f"{len(parked)} deliveries are parked, {len(aside)} records of the outbox are set aside for good",
+        *(["'realbogus publish release' lets parked ones wait for their sinks again"] if parked else []),
+        sep="\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _release(settings: config.Settings, options: argparse.Namespace) -> int:
+    """Let parked events wait again; the publisher sees them within seconds."""
+    with closing(open_ledger(settings.publish, alone=False)) as ledger:
+        released = ledger.unpark(SystemClock().now(), ivorn=options.ivorn, sink=options.sink)
+    Console(stderr=True).print(f"{released} deliveries wait again", highlight=False)
     return 0
 
 
@@ -151,7 +241,7 @@ def _shown() -> Iterator[Show]:
 def _line(counts: Counts) -> str:
     parts = [f"{number} to {sink}" for sink, number in counts.sent.items()]
     parts += [f"{number} parked at {sink}" for sink, number in counts.parked.items() if number]
-    parts += [f"{number} {what}" for what in ("conflicts", "invalid") if (number := getattr(counts, what))]
+    parts += [f"{number} {what}" for what in ("conflicts", "moot", "invalid") if (number := getattr(counts, what))]
     return ", ".join(parts) or "none sent"
 
 

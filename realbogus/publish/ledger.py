@@ -1,32 +1,58 @@
-"""The ledger of the publisher: which event was sent where, kept in SQLite so that a crash loses nothing.
+"""The ledger of the publisher: what was published, and which of it was sent where; a crash loses nothing.
 
-An event is entered with its bytes before it is first sent, and marked after a sink has it. What is sent are always
-these bytes. The same id with other bytes is a conflict: kept aside, counted and never sent.
+Drafts come from the outbox. When one is entered, it gets its place beside what was published of its object
+(`voevent.lifecycle`), once and for all: the packet is kept with its bytes before it is first sent, and what is sent are
+always these bytes. The same id with another draft is a conflict: kept aside, counted and never sent.
+
+One process writes at a time, the publisher; others may read, and release what is parked.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
-from realbogus.errors import StreamError
+from realbogus.errors import StreamError, VOEventError
+from realbogus.publish.database import Database, Row, Sqlite
 from realbogus.publish.sinks import Answer, Delivery
+from realbogus.voevent import lifecycle, validate
+from realbogus.voevent.lifecycle import Published
 from realbogus.voevent.validate import Event
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS events (
-    id TEXT PRIMARY KEY,      -- the IVORN, authority and path in small letters
-    sha256 TEXT NOT NULL,     -- of the bytes
-    xml BLOB NOT NULL,        -- the bytes that are sent, always the same
-    entered REAL NOT NULL     -- Unix time, s
+log = logging.getLogger(__name__)
+
+VERSION = 2  # of the tables; 1 knew no life cycle
+_EVENTS = """
+CREATE TABLE {name} (
+    number INTEGER PRIMARY KEY,   -- in the order of entry
+    id TEXT NOT NULL UNIQUE,      -- the IVORN, authority and path in small letters
+    sha256 TEXT NOT NULL,         -- of the bytes
+    draft_sha256 TEXT NOT NULL,   -- of the bytes in the outbox
+    xml BLOB NOT NULL,            -- the bytes that are sent, always the same
+    entered REAL NOT NULL,        -- Unix time, s
+    role TEXT NOT NULL,
+    survey TEXT NOT NULL,
+    object_id TEXT NOT NULL,
+    ivorn TEXT NOT NULL,          -- from here on the fields of Published
+    candid TEXT NOT NULL,
+    alert_type TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    model TEXT NOT NULL,
+    score TEXT NOT NULL,
+    threshold TEXT NOT NULL,
+    raw_threshold TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS deliveries (
-    id TEXT NOT NULL REFERENCES events,
+"""
+_TABLES = (
+    _EVENTS.format(name="events")
+    + """
+CREATE TABLE deliveries (
+    id TEXT NOT NULL REFERENCES events (id),
     sink TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'parked')),
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -35,8 +61,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     changed REAL NOT NULL,            -- Unix time, s
     PRIMARY KEY (id, sink)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS unsent ON deliveries (sink) WHERE state = 'pending';
-CREATE TABLE IF NOT EXISTS set_aside (
+CREATE INDEX unsent ON deliveries (sink) WHERE state = 'pending';
+CREATE TABLE set_aside (
     sha256 TEXT PRIMARY KEY,  -- of the bytes
     reason TEXT NOT NULL,     -- 'conflict: ...' or what the check said
     data BLOB NOT NULL,       -- the bytes, at most 100 kB of them
@@ -44,67 +70,117 @@ CREATE TABLE IF NOT EXISTS set_aside (
     first_seen REAL NOT NULL  -- Unix time, s
 ) STRICT;
 """
+)
+_VERSION = "CREATE TABLE ledger (version INTEGER NOT NULL) STRICT;"
+_INDEX = "CREATE INDEX threads ON events (object_id);"
+_REMEMBERED = ", ".join(field.name for field in fields(Published))
+_NEW_EVENT = (
+    f"INSERT INTO {{name}} (id, sha256, draft_sha256, xml, entered, role, survey, object_id, {_REMEMBERED}) "
+    f"VALUES ({', '.join('?' * (8 + len(fields(Published))))})"
+)
 _KEPT = 100_000  # bytes of what is set aside
 _SAID = 500  # characters of a reason
 _PAGE = 500  # ids asked for in one query
 
+Object: TypeAlias = tuple[str, str, str]  # role, survey, object
+
 
 class Entry(StrEnum):
-    """What the ledger found when an event was entered."""
+    """What became of a draft that was entered."""
 
     NEW = "new"
-    KNOWN = "known"  # the same id with the same bytes
-    CONFLICT = "conflict"  # the same id with other bytes; not entered
+    KNOWN = "known"  # the same draft came before
+    CONFLICT = "conflict"  # the same id with another draft; not entered
+    MOOT = "moot"  # withdraws what was never published, or was withdrawn before; not entered
+    INVALID = "invalid"  # cannot be completed; not entered
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A draft's way into the ledger."""
+
+    entry: Entry
+    event: Event | None = None  # to be sent, where the entry is new or known
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A delivery that was given up on until somebody looks."""
+
+    ivorn: str
+    sink: str
+    attempts: int
+    detail: str
+    since: float  # Unix time, s
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """What came from the outbox and will never be sent."""
+
+    sha256: str
+    reason: str
+    seen: int
+    first_seen: float  # Unix time, s
 
 
 class Ledger:
-    """The ledger in one file. One process at a time: another is refused with StreamError."""
+    """The ledger, in a SQLite file or another database. The publisher has it alone, else StreamError; readers share."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(path.with_name(path.name + ".lock"))
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # what is entered outlives a power failure
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.executescript(_TABLES)
+    def __init__(self, where: Path | Database, *, alone: bool = True) -> None:
+        self._db: Database = Sqlite(where) if isinstance(where, Path) else where
+        try:
+            if alone:
+                self._db.lock()
+                self._prepare()
+            elif self._version() != VERSION:
+                raise StreamError(f"{self._db.place} holds no ledger of this version; 'realbogus publish' makes it", 1)
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
-        """Close the file and let another process have it."""
+        """Let another process have it."""
         self._db.close()
-        os.close(self._lock)
 
-    def enter(self, events: Sequence[Event], sinks: Iterable[str], now: float) -> list[Entry]:
-        """Enter events as pending for these sinks, all in one transaction; tells what was known of each."""
+    # What the publisher does
+
+    def enter(self, drafts: Sequence[Event], sinks: Iterable[str], now: float) -> list[Entered]:
+        """Place drafts and enter them as pending for these sinks, all in one transaction."""
         sinks = tuple(sinks)
-        with _Transaction(self._db):
-            return [self._enter(event, sinks, now) for event in events]
+        with self._db.transaction():
+            desk = _Desk(self._known(drafts), self._threads(drafts))
+            entered = [desk.enter(draft) for draft in drafts]
+            for data, reason in desk.refused:
+                self.set_aside(data, reason, now)
+            self._db.run_many(_NEW_EVENT.format(name="events"), [_row(*pair, now) for pair in desk.new])
+            ids = {event_id(one.event.ivorn) for one in entered if one.event is not None}
+            self._db.run_many(
+                "INSERT INTO deliveries (id, sink, state, changed) VALUES (?, ?, 'pending', ?) ON CONFLICT DO NOTHING",
+                [(one, sink, now) for one in sorted(ids) for sink in sinks],
+            )
+        return entered
 
     def set_aside(self, data: bytes, reason: str, now: float) -> None:
         """Keep bytes that will not be sent, and why."""
-        self._db.execute(
-            "INSERT INTO set_aside VALUES (?, ?, ?, 1, ?) ON CONFLICT (sha256) DO UPDATE SET seen = seen + 1",
-            (sha256(data).hexdigest(), reason[:_SAID], data[:_KEPT], now),
+        self._db.run(
+            "INSERT INTO set_aside VALUES (?, ?, ?, 1, ?) ON CONFLICT (sha256) DO UPDATE SET seen = set_aside.seen + 1",
+            (sha256(data).hexdigest(), _short(reason), data[:_KEPT], now),
         )
 
-    def pending(self, sink: str, most: int = -1) -> list[bytes]:
+    def pending(self, sink: str, most: int = 1 << 31) -> list[bytes]:
         """The bytes of events that wait for this sink, the oldest first."""
-        rows = self._db.execute(
+        query = (
             "SELECT xml FROM deliveries JOIN events USING (id) WHERE state = 'pending' AND sink = ? "
-            "ORDER BY events.rowid LIMIT ?",
-            (sink, most),
+            "ORDER BY number LIMIT ?"
         )
-        return [xml for (xml,) in rows]
+        return [bytes(xml) for (xml,) in self._db.run(query, (sink, most))]
 
     def still_pending(self, events: Sequence[Event], sink: str) -> list[Event]:
         """Those of these events that wait for this sink, each once."""
         by_id = {event_id(event.ivorn): event for event in events}
-        ids, waiting = list(by_id), set[str]()
-        for start in range(0, len(ids), _PAGE):
-            page = ids[start : start + _PAGE]
-            marks = ",".join("?" * len(page))
-            query = f"SELECT id FROM deliveries WHERE state = 'pending' AND sink = ? AND id IN ({marks})"
-            waiting.update(found for (found,) in self._db.execute(query, (sink, *page)))
+        query = "SELECT id FROM deliveries WHERE state = 'pending' AND sink = ? AND id IN ({marks})"
+        waiting = {one for (one,) in self._paged(query, list(by_id), (sink,))}
         return [event for one, event in by_id.items() if one in waiting]
 
     def settle(
@@ -114,82 +190,187 @@ class Ledger:
 
         Gives what was parked, with the reason.
         """
-        parked = []
-        with _Transaction(self._db):
-            for event, delivery in answers:
-                if self._settle(sink, event, delivery, attempts, now) == "parked":
-                    parked.append((event, delivery.detail))
-        return parked
-
-    def unpark(self, now: float) -> int:
-        """Let everything parked wait again, with its attempts forgotten; tells how many deliveries."""
-        query = "UPDATE deliveries SET state = 'pending', attempts = 0, changed = ? WHERE state = 'parked'"
-        return self._db.execute(query, (now,)).rowcount
+        answers = list(answers)
+        sent = [event for event, delivery in answers if delivery.answer is Answer.SENT]
+        query = (
+            "UPDATE deliveries SET state = 'sent', attempts = attempts + 1, detail = '', changed = ? "
+            "WHERE id = ? AND sink = ? AND state = 'pending'"
+        )
+        with self._db.transaction():
+            self._db.run_many(query, [(now, event_id(event.ivorn), sink) for event in sent])
+            return [
+                (event, delivery.detail)
+                for event, delivery in answers
+                if delivery.answer is not Answer.SENT and self._failed(sink, event, delivery, attempts, now)
+            ]
 
     def refusal(self, event: Event, sink: str) -> str:
         """Why a sink has refused an event for good, before it was let wait again; "" = it has not."""
-        query = "SELECT refusal FROM deliveries WHERE id = ? AND sink = ?"
-        row = self._db.execute(query, (event_id(event.ivorn), sink)).fetchone()
-        return str(row[0]) if row else ""
+        rows = self._db.run("SELECT refusal FROM deliveries WHERE id = ? AND sink = ?", (event_id(event.ivorn), sink))
+        return str(rows[0][0]) if rows else ""
+
+    # What an operator asks
 
     def states(self) -> Mapping[tuple[str, str], int]:
         """(sink, state) -> number of events."""
-        rows = self._db.execute("SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state")
+        rows = self._db.run("SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state")
         return {(sink, state): count for sink, state, count in rows}
 
-    def _enter(self, event: Event, sinks: Sequence[str], now: float) -> Entry:
-        key, digest = event_id(event.ivorn), sha256(event.xml).hexdigest()
-        found = self._db.execute("SELECT sha256 FROM events WHERE id = ?", (key,)).fetchone()
-        if found is not None and found[0] != digest:
-            self.set_aside(event.xml, f"conflict: {event.ivorn} is known with other bytes", now)
-            return Entry.CONFLICT
-        if found is None:
-            self._db.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (key, digest, event.xml, now))
-        self._db.executemany(
-            "INSERT INTO deliveries (id, sink, state, changed) VALUES (?, ?, 'pending', ?) ON CONFLICT DO NOTHING",
-            [(key, sink, now) for sink in sinks],
+    def parked(self) -> list[Parked]:
+        """What waits for somebody to look at it, the oldest first."""
+        query = (
+            "SELECT ivorn, sink, attempts, detail, changed FROM deliveries JOIN events USING (id) "
+            "WHERE state = 'parked' ORDER BY changed, number"
         )
-        return Entry.NEW if found is None else Entry.KNOWN
+        return [Parked(*row) for row in self._db.run(query)]
 
-    def _settle(self, sink: str, event: Event, delivery: Delivery, attempts: int, now: float) -> str:
-        refused = delivery.answer is Answer.REFUSED
+    def things_set_aside(self) -> list[SetAside]:
+        """What came from the outbox and will never be sent, the oldest first."""
+        return [
+            SetAside(*row)
+            for row in self._db.run("SELECT sha256, reason, seen, first_seen FROM set_aside ORDER BY first_seen")
+        ]
+
+    def unpark(self, now: float, *, ivorn: str = "", sink: str = "") -> int:
+        """Let what is parked wait again, with its attempts forgotten; tells how many deliveries. "" = any."""
+        query = "UPDATE deliveries SET state = 'pending', attempts = 0, changed = ? WHERE state = 'parked'"
+        values: list[object] = [now]
+        for column, value in (("id", event_id(ivorn)), ("sink", sink)):
+            if value:
+                query, values = f"{query} AND {column} = ?", [*values, value]
+        return len(self._db.run(f"{query} RETURNING 1", values))
+
+    def event(self, ivorn: str) -> Event | None:
+        """What was published under an IVORN."""
+        rows = self._db.run("SELECT xml FROM events WHERE id = ?", (event_id(ivorn),))
+        return validate.read(bytes(rows[0][0])) if rows else None
+
+    def threads(self, object_id: str) -> Mapping[Object, list[Published]]:
+        """What was published of an object, in every role and of every survey that has one of this name."""
+        return self._threads_of([object_id])
+
+    def published(self, role: str) -> Iterator[tuple[str, Published]]:
+        """Object and packet of everything published in a role, in the order of publication."""
+        query = f"SELECT object_id, {_REMEMBERED} FROM events WHERE role = ? ORDER BY number"
+        for object_id, *remembered in self._db.run(query, (role,)):
+            yield str(object_id), Published(*remembered)
+
+    # How it is kept
+
+    def _version(self) -> int:
+        """Of the tables; 0 = there are none."""
+        if self._db.columns("ledger"):
+            return int(self._db.run("SELECT version FROM ledger")[0][0])
+        return 1 if self._db.columns("events") else 0
+
+    def _prepare(self) -> None:
+        """Make the tables, or bring those of an earlier version up to date."""
+        version = self._version()
+        if version > VERSION:
+            raise StreamError(f"{self._db.place} is a ledger of version {version}; this realbogus knows {VERSION}", 1)
+        if version == VERSION:
+            return
+        with self._db.transaction():
+            if version == 1:
+                self._bring_up_to_date()
+            else:
+                self._db.define(_TABLES)
+            self._db.define(_VERSION + _INDEX)
+            self._db.run("INSERT INTO ledger VALUES (?)", (VERSION,))
+
+    def _bring_up_to_date(self) -> None:
+        """Version 1 was a SQLite file whose events were all first packets, kept as they came from the outbox."""
+        log.info("bringing %s up to date", self._db.place)
+        self._db.define(_EVENTS.format(name="events_2"))
+        for xml, entered in self._db.run("SELECT xml, entered FROM events ORDER BY rowid"):
+            event = validate.read(xml)
+            self._db.run(_NEW_EVENT.format(name="events_2"), _row(event, event, entered))
+        self._db.define("DROP TABLE events; ALTER TABLE events_2 RENAME TO events;")
+
+    def _known(self, drafts: Sequence[Event]) -> dict[str, Row]:
+        """Id -> digests and bytes of what is known under it."""
+        ids = list({event_id(draft.ivorn) for draft in drafts})
+        query = "SELECT id, sha256, draft_sha256, xml FROM events WHERE id IN ({marks})"
+        return {str(one): (published, drafted, bytes(xml)) for one, published, drafted, xml in self._paged(query, ids)}
+
+    def _threads(self, drafts: Sequence[Event]) -> dict[Object, list[Published]]:
+        return self._threads_of(list({_object(draft)[2] for draft in drafts}))
+
+    def _threads_of(self, object_ids: Sequence[str]) -> dict[Object, list[Published]]:
+        query = f"SELECT number, role, survey, object_id, {_REMEMBERED} FROM events WHERE object_id IN ({{marks}})"
+        threads: dict[Object, list[Published]] = {}
+        for _, role, survey, object_id, *remembered in sorted(self._paged(query, object_ids)):
+            threads.setdefault((role, survey, object_id), []).append(Published(*remembered))
+        return threads
+
+    def _paged(self, query: str, keys: Sequence[str], before: Sequence[str] = ()) -> Iterator[Row]:
+        """The rows of a query for some keys, asked for in pages."""
+        for start in range(0, len(keys), _PAGE):
+            page = keys[start : start + _PAGE]
+            yield from self._db.run(query.format(marks=",".join("?" * len(page))), (*before, *page))
+
+    def _failed(self, sink: str, event: Event, delivery: Delivery, attempts: int, now: float) -> bool:
+        """Note a failure; whether the event is parked by it."""
+        refused, detail = delivery.answer is Answer.REFUSED, _short(delivery.detail)
         query = """
-            UPDATE deliveries SET attempts = attempts + 1, detail = ?, changed = ?, refusal = iif(?, ?, refusal),
-                state = CASE WHEN ? THEN 'sent' WHEN ? OR attempts + 1 >= ? THEN 'parked' ELSE 'pending' END
+            UPDATE deliveries SET attempts = attempts + 1, detail = ?, changed = ?,
+                refusal = CASE WHEN ? THEN ? ELSE refusal END,
+                state = CASE WHEN ? OR attempts + 1 >= ? THEN 'parked' ELSE 'pending' END
             WHERE id = ? AND sink = ? AND state = 'pending' RETURNING state
         """
-        sent = delivery.answer is Answer.SENT
-        detail = delivery.detail[:_SAID]
-        values = (detail, now, refused, detail, sent, refused, attempts, event_id(event.ivorn), sink)
-        row = self._db.execute(query, values).fetchone()
-        return str(row[0]) if row else "sent"
+        values = (detail, now, refused, detail, refused, attempts, event_id(event.ivorn), sink)
+        return self._db.run(query, values) == [("parked",)]
+
+
+class _Desk:
+    """A batch of drafts on its way in: each may meet those before it."""
+
+    def __init__(self, known: dict[str, Row], threads: dict[Object, list[Published]]) -> None:
+        self._known, self._threads = known, threads
+        self.new: list[tuple[Event, Event]] = []  # draft and packet
+        self.refused: list[tuple[bytes, str]] = []  # bytes and reason
+
+    def enter(self, draft: Event) -> Entered:
+        """Place one draft, or say why not."""
+        key, digest = event_id(draft.ivorn), sha256(draft.xml).hexdigest()
+        if key in self._known:
+            published, drafted, xml = self._known[key]
+            if digest in (drafted, published):
+                return Entered(Entry.KNOWN, validate.read(xml))
+            self.refused.append((draft.xml, f"conflict: {draft.ivorn} is known with other bytes"))
+            return Entered(Entry.CONFLICT)
+        thread = self._threads.setdefault(_object(draft), [])
+        try:
+            event = lifecycle.place(draft, thread)
+        except VOEventError as problem:
+            self.refused.append((draft.xml, str(problem)))
+            return Entered(Entry.INVALID)
+        if event is None:
+            return Entered(Entry.MOOT)
+        thread.append(lifecycle.published(event))
+        self.new.append((draft, event))
+        self._known[key] = (sha256(event.xml).hexdigest(), digest, event.xml)
+        return Entered(Entry.NEW, event)
+
+
+def _row(draft: Event, event: Event, entered: float) -> Row:
+    """An event as it stands in its table."""
+    digests = sha256(event.xml).hexdigest(), sha256(draft.xml).hexdigest()
+    return (event_id(event.ivorn), *digests, event.xml, entered, *_object(event), *astuple(lifecycle.published(event)))
+
+
+def _object(event: Event) -> Object:
+    """Whose thread it belongs to. Objects without a name are each alone."""
+    name = event.object_id if event.object_id != "unknown" else f"unknown {event.candid}"
+    return event.role, event.survey, name
+
+
+def _short(reason: str) -> str:
+    """As much of a reason as is kept; databases take no NUL."""
+    return reason.replace("\0", "\ufffd")[:_SAID]
 
 
 def event_id(ivorn: str) -> str:
     """The IVORN as the ledger compares it: authority and path without regard to case, the local part with."""
     stream, mark, local = ivorn.partition("#")
     return f"{stream.lower()}{mark}{local}"
-
-
-class _Transaction:
-    """All or nothing."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
-def _locked(path: Path) -> int:
-    """A handle that holds the lock of this file until it is closed; the kernel lets go of it if we die."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise StreamError(f"another publisher is at work on {path.with_suffix('')}; only one may be", 1) from None
-    return handle

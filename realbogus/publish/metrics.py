@@ -3,7 +3,7 @@
 ====================================== ======= ==========================================================
 metric (prefix ``realbogus_``)         kind    meaning
 ====================================== ======= ==========================================================
-outbox_records_total                   counter records taken, by result (new, known, conflict, invalid)
+outbox_records_total                   counter records taken, by result (new, known, conflict, moot, invalid)
 events_sent_total                      counter events that a sink has, by sink
 events_failed_total                    counter attempts that a sink did not take, by sink
 events_parked_total                    counter events given up on until somebody looks, by sink
@@ -30,7 +30,13 @@ class PublisherMetrics(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The metrics of the table above."""
         counts = self.counts
-        results = {"new": counts.new, "known": counts.known, "conflict": counts.conflicts, "invalid": counts.invalid}
+        results = {
+            "new": counts.new,
+            "known": counts.known,
+            "conflict": counts.conflicts,
+            "moot": counts.moot,
+            "invalid": counts.invalid,
+        }
         yield _family("outbox_records", "Records taken from the outbox", "result", results)
         yield _family("events_sent", "Events that a sink has", "sink", counts.sent)
         yield _family("events_failed", "Attempts that a sink did not take", "sink", counts.failed)

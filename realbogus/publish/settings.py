@@ -11,6 +11,7 @@ from pathlib import Path
 from realbogus.errors import ConfigError
 
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_DATABASE = re.compile(r"postgres(ql)?://(?![^/]*:[^/@]*@)(?!.*password=)[^\s]+", re.IGNORECASE)  # without a password
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +21,15 @@ class PublishSettings:
     outbox: str = "realbogus.voevent.outbox"  # Kafka topic that the worker fills with finished events
     group_id: str = "realbogus-publisher"  # consumer group under which the offsets of the outbox are kept
     ledger: Path = Path("voevents/ledger.sqlite")  # what was sent where; losing it means sending again
+    ledger_database: str = ""  # keep the ledger in PostgreSQL instead: "postgresql://user@host/name"; "" = in the file
     archive: Path | None = Path("voevents")  # folder of the archive, a file an event; None = no archive
     topic: str = ""  # Kafka topic for the events as XML; "" = none
     vtp_author: str = ""  # VOEvent broker to hand events to, "host:port", usually port 8098; "" = none
     vtp_port: int = 0  # where subscribers of the VOEvent Transport Protocol connect, usually 8099; 0 = nowhere
     vtp_host: str = "127.0.0.1"  # address to listen on for them; the protocol has neither encryption nor passwords
     vtp_allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # networks that may connect
-    batch: int = 200  # events taken from the outbox and settled together
-    wait_s: float = 0.5  # s; longest an event waits for its batch to fill
+    batch: int = 200  # events taken from the outbox and entered together
+    wait_s: float = 0.02  # s; longest an event waits for its batch to fill
     attempts: int = 20  # tries of one event at one sink before it is parked; with the waits below about 15 min
     retry_s: float = 1.0  # s; wait after the first failure, doubled after each further one ...
     retry_longest_s: float = 60.0  # s; ... up to this
@@ -50,6 +52,11 @@ class PublishSettings:
             yield "publish.archive, topic, vtp_author and vtp_port are all off: events would go nowhere"
         if self.vtp_author and not _HOST_PORT.fullmatch(self.vtp_author):
             yield f"publish.vtp_author is {self.vtp_author!r}; expected host:port, such as 'broker.example.org:8098'"
+        if self.ledger_database and not _DATABASE.fullmatch(self.ledger_database):
+            yield (
+                "publish.ledger_database is not an address such as postgresql://user@host/name; a password has no "
+                "place in it, but in PGPASSWORD or ~/.pgpass"
+            )
         for name in ("outbox", "group_id"):
             if not getattr(self, name):
                 yield f"publish.{name} is empty"

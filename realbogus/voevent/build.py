@@ -1,7 +1,10 @@
 """Scored alerts to VOEvents: a pure function, the same bytes for the same packet and model wherever it runs.
 
-No clock is read. Who/Date is the end of the exposure in UTC, to the second: no packet could have been written
-before, and a replay, a restart and an archive run agree on it.
+What is built cites nothing: an alert judged real becomes the first packet of its object, one judged bogus a retraction.
+Which place it takes beside what was published before is told by `lifecycle`, where that is known.
+
+No clock is read. Who/Date is the end of the exposure in UTC, to the second: no packet could have been written before,
+and a replay, a restart and an archive run agree on it.
 
 Text is put together directly, escaped piece by piece, and what all events of a model share is made once; then the
 packet is parsed and checked like any other. See tests/benchmarks/test_voevent_speed.py for what that saves.
@@ -21,8 +24,6 @@ from realbogus.voevent import validate, what
 from realbogus.voevent.style import EventStyle
 from realbogus.voevent.text import clean, decimal, escape, id_part
 
-LAYOUT = "1.0"  # of names, groups and number formats: subscribers filter on them
-REVISION = 0  # counts republications of one candidate by one model
 FRAME = "UTC-ICRS-TOPO"  # the one that the standard suggests
 CONCEPT = "http://ivoat.ivoa.net/process.variation;em.opt"
 
@@ -31,21 +32,24 @@ _MJD_RANGE = (15020.0, 88069.0)  # d; the years 1900 to 2099
 _NAME, _VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}"), re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
-def build(scored: ScoredBatch, row: int, style: EventStyle) -> validate.Event:
-    """The event that announces one scored alert, checked as `validate.read` checks any packet.
+def build(scored: ScoredBatch, row: int, style: EventStyle, *, revision: int = 0) -> validate.Event:
+    """The event that announces, or withdraws, one scored alert, checked as `validate.read` checks any draft.
 
-    Raises VOEventError where position, time or score are such that no honest event can be made of them.
+    revision counts republications of one candidate by one model, at another threshold or after a rollback. Raises
+    VOEventError where position, time or score are such that no honest event can be made of them.
     """
     alerts, model = scored.alerts, scored.model
     object_id, candid = clean(alerts.object_id[row]), int(alerts.candid[row])
-    ivorn = style.prefix + local_part(style.role, alerts.object_id[row], candid, model)
     verdict = what.verdict(scored, row)
+    ivorn = style.prefix + local_part(style.role, alerts.object_id[row], candid, model, revision)
+    if verdict.decision == "bogus":
+        ivorn += validate.RETRACTED
     start, end = _exposure(alerts, row)
     who, who_made, how = _shared(style, model, alerts.survey)
     links = {"survey": quote(alerts.survey), "object_id": quote(object_id, safe=""), "candid": candid}
     pieces = (
         f'{_HEAD}ivorn="{ivorn}" role="{style.role}">\n{who % end}<What>\n',
-        _TOP,
+        what.top("initial" if verdict.decision == "real" else "retraction"),
         what.identity(alerts, object_id, candid),
         what.real_bogus(alerts, row, verdict),
         who_made,
@@ -62,10 +66,10 @@ def build(scored: ScoredBatch, row: int, style: EventStyle) -> validate.Event:
         _summary(object_id, candid, model, verdict),
         "</voe:VOEvent>\n",
     )
-    return validate.read("".join(pieces).encode("ascii"))
+    return validate.read("".join(pieces).encode("ascii"), draft=True)
 
 
-def local_part(role: str, object_id: str, candid: int, model: ModelId) -> str:
+def local_part(role: str, object_id: str, candid: int, model: ModelId, revision: int = 0) -> str:
     """What follows '#' in the IVORN: object, candidate, model and revision; no two candidates or models share one."""
     if not (_NAME.fullmatch(model.name) and _VERSION.fullmatch(model.version)):
         raise VOEventError(
@@ -73,7 +77,7 @@ def local_part(role: str, object_id: str, candid: int, model: ModelId) -> str:
             "and its version A-Z a-z 0-9 . -, at most 64 of them"
         )
     test = "test_" if role == "test" else ""
-    return f"{test}{id_part(object_id)}_{candid}_{model.name}_{model.version}_r{REVISION}"
+    return f"{test}{id_part(object_id)}_{candid}_{model.name}_{model.version}_r{revision}"
 
 
 def _exposure(alerts: AlertBatch, row: int) -> tuple[str, str]:
@@ -130,7 +134,6 @@ def _shared(style: EventStyle, model: ModelId, survey: str) -> tuple[str, str, s
 
 
 _HEAD = validate.HEAD.decode("ascii")
-_TOP = what.param("schema_version", LAYOUT, "meta.version") + what.param("alert_type", "initial", "meta.code")
 
 
 # WhereWhen, Why and the summary
@@ -176,11 +179,12 @@ def _error_radius(alerts: AlertBatch, row: int, style: EventStyle) -> str:
 
 
 def _why(verdict: what.Verdict) -> str:
-    """The probability that the candidate is real, only where it is one."""
+    """The probability that the candidate is real, only where it is one. What is withdrawn has no importance."""
     if not verdict.calibrated:
         return ""
+    importance = verdict.score if verdict.decision == "real" else decimal(0.0, 6)
     return (
-        f'<Why importance="{verdict.score}">\n<Inference probability="{verdict.score}" relation="identified">\n'
+        f'<Why importance="{importance}">\n<Inference probability="{verdict.score}" relation="identified">\n'
         f"<Concept>{CONCEPT}</Concept>\n<Description>Real: something in the sky changed, and the detection is no flaw "
         "of the detector or of the subtraction</Description>\n</Inference>\n</Why>\n"
     )

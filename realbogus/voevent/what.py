@@ -14,6 +14,7 @@ import numpy as np
 from realbogus.alerts import AlertBatch, ScoredBatch
 from realbogus.voevent.text import clean, decimal, escape, share
 
+LAYOUT = "1.0"  # of names, groups and number formats: subscribers filter on them
 STAMPS = ("science", "template", "difference")
 OBSERVATORIES = {  # survey -> its name in print, its observatory
     "ztf": ("ZTF", "Palomar Observatory, Zwicky Transient Facility"),
@@ -67,6 +68,12 @@ def param(name: str, value: object, ucd: str, kind: str = "string", unit: str = 
 def reference(url: str, mimetype: str) -> str:
     """A link; the URL is escaped here."""
     return f'<Reference uri="{escape(url)}" mimetype="{mimetype}"/>\n'
+
+
+def top(alert_type: str) -> str:
+    """The parameters before the groups. `Retraction` is what some readers look for, and nothing else."""
+    retraction = param("Retraction", 1, "meta.code", "int") if alert_type == "retraction" else ""
+    return param("schema_version", LAYOUT, "meta.version") + param("alert_type", alert_type, "meta.code") + retraction
 
 
 def identity(alerts: AlertBatch, object_id: str, candid: int) -> str:
