@@ -5,16 +5,18 @@
     worker = Worker(source=broker.source("group", "ztf"), delivery=AtLeastOnce(source, broker.sink()), ...)
 
 The broker keeps what Kafka keeps: topics of partitions of messages, and the committed positions of groups. What a
-sink was given is visible once flushed. A crash is a source that is dropped: the next one begins at what was committed.
+sink was given is visible once flushed, or once its transaction is committed: `MemoryTransactions`, which ExactlyOnce
+takes. A crash is a source that is dropped: the next one begins at what was committed.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from realbogus.stream.protocols import NO_TIME, Headers, Message, Partition, Positions, Record
+from realbogus.stream.protocols import NO_TIME, Headers, Message, Partition, Positions, Record, Source
 
 
 @dataclass
@@ -45,6 +47,7 @@ class MemoryBroker:
     clock: ManualClock = field(default_factory=ManualClock)
     topics: dict[str, list[list[Message]]] = field(default_factory=dict)
     committed: dict[tuple[str, Partition], int] = field(default_factory=dict)
+    aborted: list[Record] = field(default_factory=list)  # written in transactions that were taken back
 
     def produce(
         self,
@@ -75,6 +78,10 @@ class MemoryBroker:
         """A writer."""
         return MemorySink(self)
 
+    def transactions(self) -> MemoryTransactions:
+        """A writer in transactions."""
+        return MemoryTransactions(self)
+
 
 @dataclass
 class MemorySource:
@@ -85,14 +92,22 @@ class MemorySource:
     topics: Sequence[str]
     before_commit: Callable[[], None] = lambda: None  # raise here to crash between writing and committing
     owns_partitions: bool = True  # False = the group has moved on: commits are refused
-    before_revoke: Callable[[], None] = lambda: None  # never called: nobody else reads
+    before_revoke: Callable[[], None] = lambda: None  # called by `take` where a change of the group is announced
+    group_changes: bool = False  # set it to announce a change: all partitions go, and come back
     ends: bool = False  # whether it counts as finished once everything was taken
+    paused: bool = False
+    polls: int = 0  # calls of `take`
     _taken: dict[Partition, int] = field(default_factory=dict)
 
     def take(self, count: int, wait_s: float) -> list[Message]:
         """Up to this many messages. Where none is left the clock moves on by wait_s, and nobody sleeps."""
+        self.polls += 1
+        if self.group_changes:
+            self.group_changes = False
+            self.before_revoke()
+            self.rewind()
         found: list[Message] = []
-        for partition, log in self._logs():
+        for partition, log in self._logs() if self.owns_partitions and not self.paused else ():
             start = self._position(partition)
             some = log[start : start + count - len(found)]
             self._taken[partition] = start + len(some)
@@ -108,9 +123,21 @@ class MemorySource:
             self.broker.committed |= {(self.group, partition): at for partition, at in positions.items()}
         return self.owns_partitions
 
+    def rewind(self) -> None:
+        """Go back to what is committed."""
+        self._taken.clear()
+
+    def pause(self, wanted: bool) -> None:
+        """Give nothing, or go on."""
+        self.paused = wanted
+
+    def member(self) -> object:
+        """Us, as long as the partitions are ours."""
+        return self if self.owns_partitions else None
+
     def is_finished(self) -> bool:
         """Whether everything was taken, for a source that ends."""
-        return self.ends and not any(self.lag().values())
+        return self.ends and not (self.owns_partitions and any(self.lag().values()))
 
     def waiting_for(self) -> str:
         """Nothing, ever."""
@@ -150,13 +177,50 @@ class MemorySink:
         """Queue a record."""
         self.waiting.append(record)
 
-    def flush(self) -> None:
+    def flush(self, wait_s: float = math.inf) -> bool:
         """Make everything queued visible."""
         self.before_flush()
-        for record in self.waiting:
-            self.broker.produce(record.topic, record.value, record.key, record.headers, record.timestamp_ms)
-        self.waiting.clear()
+        self._show()
+        return True
 
     def close(self) -> None:
         """Forget what was not flushed."""
         self.waiting.clear()
+
+    def _show(self) -> None:
+        for record in self.waiting:
+            self.broker.produce(record.topic, record.value, record.key, record.headers, record.timestamp_ms)
+        self.waiting.clear()
+
+
+@dataclass
+class MemoryTransactions(MemorySink):
+    """Writes to a MemoryBroker in transactions; see `stream.protocols.TransactionalSink`.
+
+    Abort raised in before_flush takes the transaction back.
+    """
+
+    def begin(self) -> None:
+        """Open a transaction; what a dead one left open is taken back."""
+        self._take_back()
+
+    def commit(self, positions: Positions, source: Source) -> bool:
+        """Show the records and note the positions, both or neither."""
+        try:
+            self.before_flush()
+            good = source.member() is not None and source.commit(positions)
+        except Abort:
+            good = False
+        if not good:
+            self._take_back()
+            return False
+        self._show()
+        return True
+
+    def _take_back(self) -> None:
+        self.broker.aborted += self.waiting
+        self.waiting.clear()
+
+
+class Abort(Exception):
+    """The broker asks to take a transaction back."""

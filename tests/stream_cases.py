@@ -15,11 +15,11 @@ from realbogus.alerts import Outcomes
 from realbogus.model import Model, load_model
 from realbogus.policy import Policy
 from realbogus.scoring import Scorer
-from realbogus.stream.delivery import AtLeastOnce
+from realbogus.stream.delivery import AtLeastOnce, ExactlyOnce
 from realbogus.stream.protocols import Message
 from realbogus.stream.results import Destinations
 from realbogus.stream.worker import Worker
-from realbogus.testing import MemoryBroker, MemorySink, MemorySource
+from realbogus.testing import MemoryBroker, MemorySource
 from realbogus.voevent.style import EventStyle
 
 TOPIC, ANNOTATIONS, DEAD, OUTBOX, PARKED = "alerts", "annotations", "alerts.dlq", "outbox", "alerts.parked"
@@ -48,6 +48,7 @@ class Night:
     score: Callable[[Sequence[bytes]], Outcomes] = field(default_factory=lambda: scorer().outcomes)
     to: Destinations = field(default_factory=destinations)
     batch_size: int = 4
+    delivery: str = "exactly_once"
 
     def send(self, *values: bytes | None) -> None:
         for value in values:
@@ -56,10 +57,12 @@ class Night:
     def worker(self, **options: Any) -> Worker:
         """A new process: it knows nothing but what was committed."""
         source: MemorySource = self.broker.source("group", TOPIC)
-        sink: MemorySink = self.broker.sink()
         source.ends = True
+        exactly = self.delivery == "exactly_once"
+        sink = self.broker.transactions() if exactly else self.broker.sink()
+        delivery = ExactlyOnce(source, sink) if exactly else AtLeastOnce(source, sink)
         told = {"score": lambda: self.score, "to": self.to, "room": sink.room, "batch_size": self.batch_size} | options
-        return Worker(source=source, delivery=AtLeastOnce(source, sink), clock=self.broker.clock, **told)
+        return Worker(source=source, delivery=delivery, clock=self.broker.clock, **told)
 
     def run(self, **options: Any) -> Worker:
         """A worker that reads everything there is."""

@@ -17,6 +17,7 @@ from realbogus.packets import annotation
 from realbogus.policy import Policy
 from realbogus.registry import Registry
 from realbogus.scoring import Scorer
+from realbogus.stream.duplicates import Window
 from realbogus.stream.hot_swap import RETRY_S, HotSwap
 from realbogus.testing import ManualClock
 
@@ -203,7 +204,7 @@ def test_a_survey_with_a_model_of_its_own_does_not_follow(registry):
 def test_promotions_five_times_a_second_under_load_lose_nothing_and_mix_nothing(registry):
     swap, night = swap_of(registry), Night(batch_size=16)
     night.send(*ALERTS * 40)
-    worker, began, turns = night.worker(score=swap), time.monotonic(), 0
+    worker, began, turns = night.worker(score=swap, window=Window(0)), time.monotonic(), 0
     while worker.turn():
         turns += 1
         registry.promote(f"small/{1 + turns % 2}", **ENTRY)
@@ -226,7 +227,7 @@ def test_a_fault_of_the_stream_is_not_blamed_on_the_model(registry):
     def away(schema_id: int) -> bytes | None:
         raise StreamError("no registry")
 
-    swap.scorer.store._fetch = away
+    swap.scorer.store.fetch = away
     with pytest.raises(StreamError):
         swap()([b"\x00\x00\x00\x00\x07abc"])
     assert swap.status()["in_force"] == {"ztf": "small/2"}

@@ -1,4 +1,4 @@
-"""The account of a run: every message consumed is scored, rejected or parked, for each topic, always."""
+"""The account of a run: every message consumed is scored, rejected, parked or a duplicate, for each topic, always."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from realbogus.stream.results import Results
 
 @dataclass
 class Counts:
-    """Alerts of a topic, or of all. consumed == scored + rejected + parked."""
+    """Alerts of a topic, or of all. consumed == scored + rejected + parked + duplicates."""
 
     consumed: int = 0
     scored: int = 0
     rejected: int = 0
     parked: int = 0  # wait for a schema, a survey's reader or a model
+    duplicates: int = 0  # sent before by the survey; nothing is written for them
     forwarded: int = 0  # of the scored ones
     events: int = 0  # VOEvents made of these
 
@@ -44,6 +45,7 @@ class Ledger:
             ("scored", [messages[at] for at in results.scored]),
             ("rejected", [messages[one.index] for one in results.rejected if one.reason not in PARKED]),
             ("parked", [messages[one.index] for one in results.rejected if one.reason in PARKED]),
+            ("duplicates", [messages[at] for at in results.duplicates]),
             ("forwarded", [messages[at] for at in results.forwarded]),
         ):
             for message in counted:
@@ -62,7 +64,7 @@ class Ledger:
 
 def check(messages: Sequence[Message], results: Results) -> None:
     """StreamError where a message of a batch has no outcome, or more than one: our fault, and reason to stop."""
-    ended = Counter(results.scored)
+    ended = Counter(results.scored + results.duplicates)
     ended.update(rejected.index for rejected in results.rejected)
     wrong = [at for at in range(len(messages)) if ended[at] != 1]
     if wrong or ended.total() != len(messages):

@@ -5,6 +5,7 @@ Kafka is one form of it (`stream.kafka`), memory another (`realbogus.testing`).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,16 @@ class Source(Protocol):
         """Up to this many messages, as soon as they are there, after wait_s at the latest; perhaps none."""
 
     def commit(self, positions: Positions) -> bool:
-        """Note that everything before these positions is done; False where the partitions are no longer ours."""
+        """Note, now or soon, that everything before these positions is done; False where some are no longer ours."""
+
+    def rewind(self) -> None:
+        """Forget what was taken and not committed: it comes again."""
+
+    def pause(self, wanted: bool) -> None:
+        """Whether `take` gives nothing for now; it must still be called, so that the group does not think us dead."""
+
+    def member(self) -> object:
+        """Who we are in the group at this moment, for a transaction; None where the group does not know us."""
 
     def is_finished(self) -> bool:
         """Whether a source with an end has reached it."""
@@ -78,21 +88,34 @@ class Sink(Protocol):
     def send(self, record: Record) -> None:
         """Queue a record."""
 
-    def flush(self) -> None:
-        """Return once every record sent is safely written; StreamError where one is refused."""
+    def flush(self, wait_s: float = math.inf) -> bool:
+        """Whether every record sent is safely written, after this time at most; StreamError where one is refused."""
 
     def close(self) -> None:
         """Let go of what was not flushed."""
 
 
+class TransactionalSink(Sink, Protocol):
+    """A sink that makes records visible together with the positions of the messages they came from."""
+
+    def begin(self) -> None:
+        """Open a transaction: what is sent from here on belongs to it."""
+
+    def commit(self, positions: Positions, source: Source) -> bool:
+        """Make all of it visible and the positions known; False where none of it is, and none of it ever will be."""
+
+
 class Delivery(Protocol):
-    """How results and the note that their messages are done belong together."""
+    """How results and the note that their messages are done belong together. One batch at a time."""
 
-    def begin(self, records: Sequence[Record]) -> None:
-        """Start to write the results of a batch; returns as soon as they are queued."""
+    def begin(self, records: Sequence[Record], positions: Positions) -> None:
+        """Start to write the results of a batch, read up to these positions; returns as soon as they are queued."""
 
-    def finish(self, positions: Positions) -> bool:
-        """Once all of it is safely written commit the positions; False where the partitions moved: it will repeat."""
+    def finish(self, wait_s: float) -> bool | None:
+        """How that ended: True = written and committed, False = the batch must come again, None = not known yet.
+
+        Waits for this time at most.
+        """
 
 
 class Clock(Protocol):

@@ -5,7 +5,8 @@
 
 A batch is on its way to the broker while the next one is taken and scored, and settled before the next is written, so
 that nobody waits for a round trip. Source, delivery, scorer and clock come as arguments: Kafka and files in life,
-memory in stories. A batch that was written and not committed comes again, with the same ids and the same bytes.
+memory in stories. Where a batch was not committed, it and the one taken after it are forgotten, and come again with
+the same ids and the same bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from realbogus.alerts import Outcomes
+from realbogus.errors import Unavailable
 from realbogus.stream import ledger
 from realbogus.stream.dead_letters import PARKED, STAGE
+from realbogus.stream.duplicates import Key, Window, keys_of
 from realbogus.stream.guard import Score, outcomes_of
 from realbogus.stream.ledger import Ledger
 from realbogus.stream.protocols import Clock, Delivery, Message, Source, SystemClock, positions_after
 from realbogus.stream.results import Destinations, Results, results_of
+from realbogus.stream.review import Review, added, judged
 from realbogus.telemetry import Health, Metrics
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 2.0  # s that a batch may be on its way before the source is paused
+POLL_S = 0.2  # s between two looks at a batch that takes longer
 LAG_EVERY_S = 2.0  # s; how often the lag is looked up
 MJD_OF_UNIX_ZERO = 40587.0  # d; 1970-01-01
 DAY_S = 86_400.0
@@ -39,6 +45,7 @@ class UnderWay:
     messages: Sequence[Message]
     outcomes: Outcomes
     results: Results
+    keys: frozenset[Key]  # of the alerts that are annotated
 
 
 @dataclass
@@ -56,14 +63,18 @@ class Worker:
     metrics: Metrics = field(default_factory=Metrics)
     health: Health = field(default_factory=Health)
     ledger: Ledger = field(default_factory=Ledger)
+    window: Window = field(default_factory=Window)  # of alerts that count as duplicates when they come again
+    reviews: Sequence[Review] = ()  # what looks at each batch before it is written: breakers, shadow models, drift
+    hold: Callable[[], str] = lambda: ""  # why to take nothing for now, "" = go on; asked before each batch
     busy_from: float | None = field(default=None, init=False)  # monotonic, s: the first batch was taken
     busy_to: float | None = field(default=None, init=False)  # the last one was delivered
     _under_way: UnderWay | None = field(default=None, init=False)
+    _void: bool = field(default=False, init=False)  # whether the batch in hand comes again, here or elsewhere
     _lag_at: float = field(default=float("-inf"), init=False)
     _fallbacks: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.source.before_revoke = self.settle  # what is ours to commit is committed before it is somebody else's
+        self.source.before_revoke = self._before_revoke
 
     def run(self, stop: Callable[[], bool], *, until_idle_s: float | None = None) -> Ledger:
         """Work until told to stop, until the source ends, or until nothing came for so many seconds.
@@ -71,9 +82,9 @@ class Worker:
         An idle stream is no reason to leave otherwise: most topics are silent by day.
         """
         busy: float | None = None
-        while not stop() and not self.source.is_finished():
+        while not stop() and not (self.source.is_finished() and self.settle()):
             came = self.turn()
-            waiting = self.source.waiting_for()
+            waiting = self.hold() or self.source.waiting_for()
             self.health.turn(waiting)
             now = self.clock.monotonic()
             if came or busy is None or waiting:
@@ -86,35 +97,78 @@ class Worker:
     def turn(self) -> bool:
         """Take and score a batch, settle the one before and begin to write this one; False where nothing came."""
         before = self.clock.monotonic()
+        self.source.pause(bool(self.hold()))
         messages = self.source.take(self.batch_size, self.wait_s)
+        self._void = False
         self._look_at_lag(messages)
         if not messages:
-            self.settle()
-            return False
+            return not self.settle()
         score = self.score()
-        with self.metrics.timed("score"):
-            outcomes = outcomes_of(score, [message.value for message in messages])
+        try:
+            with self.metrics.timed("score"):
+                outcomes = outcomes_of(score, [message.value for message in messages])
+        except Unavailable:  # whatever it is, `hold` tells when to try again
+            self.settle()
+            self.source.rewind()
+            return True
+        outcomes = judged(self.reviews, messages, outcomes)
         with self.metrics.timed("annotate"):
-            results = results_of(messages, outcomes, self.to, self.room)
+            known = self._under_way.keys if self._under_way else frozenset()
+            repeated = self.window.repeated(outcomes, known)
+            results = results_of(messages, outcomes, self.to, self.room, repeated)
             ledger.check(messages, results)
+            results.records += added(self.reviews, messages, outcomes)
         self.settle()
-        self.delivery.begin(results.records)
-        self._under_way = UnderWay(messages, outcomes, results)
+        if self._void:
+            self.source.rewind()
+            return True
+        ended = set(results.scored)
+        keys = frozenset(key for index, key in keys_of(outcomes) if index in ended)
+        self.delivery.begin(results.records, positions_after(messages))
+        self._under_way = UnderWay(messages, outcomes, results, keys)
         self.busy_from = before if self.busy_from is None else self.busy_from
         return True
 
-    def settle(self) -> None:
-        """Wait until the batch under way, if any, is safely written; commit and count it."""
-        batch, self._under_way = self._under_way, None
+    def settle(self) -> bool:
+        """Wait until the batch under way, if any, is safely written and committed; False where it comes again.
+
+        While that takes long the source is asked on, and gives nothing: else the group would think us dead.
+        """
+        with self.metrics.timed("deliver"):
+            good = self._conclude(PATIENCE_S)
+            while good is None:
+                self.source.pause(True)  # until the next turn
+                self.source.take(1, 0.0)  # may settle it, if partitions are to go
+                good = self._conclude(POLL_S)
+        return good
+
+    def _before_revoke(self) -> None:
+        """What is ours to commit is committed before it is somebody else's; what is in hand is no longer ours."""
+        while self._conclude(PATIENCE_S) is None:
+            pass
+        self._void = True
+
+    def _conclude(self, wait_s: float) -> bool | None:
+        """See how the batch under way ended, and count it if it is committed; None while that is not known."""
+        batch = self._under_way
         if batch is None:
-            return
+            return not self._void
         self.health.turn()
         self.health.waiting_in_client = True  # however long the broker takes
-        with self.metrics.timed("deliver"):
-            committed = self.delivery.finish(positions_after(batch.messages))
+        committed = self.delivery.finish(wait_s)
         self.health.waiting_in_client = False
-        self._count(batch.messages, batch.outcomes, batch.results, committed=committed)
+        if committed is None:
+            return None
+        self._under_way = None
+        self.metrics.batches.labels("committed" if committed else "repeated").inc()
+        if committed:
+            self._count(batch.messages, batch.outcomes, batch.results)
+            self.window.add(batch.keys)
+        else:
+            self._void = True
+            self.source.rewind()
         self.busy_to = self.clock.monotonic()
+        return committed
 
     def rate(self) -> float:
         """Alerts a second between the first and the last batch, waits included; 0 before there is one."""
@@ -122,12 +176,10 @@ class Worker:
             return 0.0
         return self.ledger.total().consumed / (self.busy_to - self.busy_from)
 
-    def _count(self, messages: Sequence[Message], outcomes: Outcomes, results: Results, *, committed: bool) -> None:
+    def _count(self, messages: Sequence[Message], outcomes: Outcomes, results: Results) -> None:
         metrics, now = self.metrics, self.clock.now()
-        metrics.batches.labels("committed" if committed else "repeated").inc()
         metrics.batch_size.observe(len(messages))
-        if committed:
-            metrics.last_commit.set(now)
+        metrics.last_commit.set(now)
         self.ledger.add(messages, results)
         for message in messages:
             metrics.consumed.labels(message.topic).inc()
@@ -140,15 +192,18 @@ class Worker:
         self._fallbacks = self.to.store.fallbacks
         stamps = np.array([message.timestamp_ms for message in messages], np.float64)
         metrics.latency.observe(np.maximum(now - stamps[stamps >= 0] / 1000, 0.0))
-        self._count_scores(outcomes, now)
+        self._count_scores(outcomes, results.duplicates, now)
 
-    def _count_scores(self, outcomes: Outcomes, now: float) -> None:
+    def _count_scores(self, outcomes: Outcomes, duplicates: Sequence[int], now: float) -> None:
         for scored in outcomes:
-            survey, forwarded = scored.alerts.survey, int(scored.forward.sum())
+            survey, new = scored.alerts.survey, ~np.isin(scored.alerts.index, duplicates)
+            forwarded = int(scored.forward[new].sum())
             self.metrics.annotations.labels(survey, "forward").inc(forwarded)
-            self.metrics.annotations.labels(survey, "hold").inc(len(scored) - forwarded)
-            self.metrics.score.observe(scored.score, survey)
-            self.metrics.age.observe((now / DAY_S + MJD_OF_UNIX_ZERO - scored.alerts.columns["mjd"]) * DAY_S)
+            self.metrics.annotations.labels(survey, "hold").inc(int(new.sum()) - forwarded)
+            self.metrics.duplicates.labels(survey).inc(len(scored) - int(new.sum()))
+            self.metrics.score.observe(scored.score[new], survey)
+            age_d = now / DAY_S + MJD_OF_UNIX_ZERO - scored.alerts.columns["mjd"][new]
+            self.metrics.age.observe(age_d * DAY_S)
         total = self.ledger.total()
         self.metrics.forwarded_ratio.set(total.forwarded / total.scored if total.scored else 0.0)
 

@@ -6,5 +6,6 @@ from realbogus.stream.kafka.admin import move_group
 from realbogus.stream.kafka.settings import client_settings, property_problems
 from realbogus.stream.kafka.sink import KafkaSink
 from realbogus.stream.kafka.source import KafkaSource
+from realbogus.stream.kafka.transactions import KafkaTransactions
 
-__all__ = ["KafkaSink", "KafkaSource", "client_settings", "move_group", "property_problems"]
+__all__ = ["KafkaSink", "KafkaSource", "KafkaTransactions", "client_settings", "move_group", "property_problems"]

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
-from realbogus.stream.kafka.settings import CALL_S, CONSUMER, MOVED, client_settings, quiet, reason
+from realbogus.stream.kafka.settings import CALL_S, MOVED, consumer_settings, quiet, reason
 from realbogus.stream.protocols import Partition, Positions
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def move_group(kafka: KafkaSettings, group_id: str, topics: Sequence[str], to_s:
 
     Partitions whose messages are all older are set to their end. Raises StreamError where the group is in use.
     """
-    consumer = Consumer(client_settings(kafka, CONSUMER, {"group.id": group_id}, kafka.consumer, quiet()))
+    consumer = Consumer(consumer_settings(kafka, {"group.id": group_id}, quiet()))
     try:
         wanted = [TopicPartition(t, p, int(to_s * 1000)) for t, p in partitions_of(consumer, topics)]
         if not wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,34 @@ FENCED = frozenset(
         KafkaError.UNRELEASED_INSTANCE_ID,
     }
 )
+
+
+# What KIP-848 groups, group.protocol=consumer, leave to the broker.
+_CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+
+
+class Step(Enum):
+    """What to do about an error of the client within a transaction."""
+
+    REPEAT = "make the same call again"
+    UNDO = "take the transaction back and begin again at what is committed"
+    LEAVE = "end the process: another one owns our place, or the client is of no use any more"
+
+
+def step_after(error: KafkaError) -> Step:
+    """What an error within a transaction asks for. One without any flag leaves it in doubt: take it back."""
+    if error.fatal() or error.code() in FENCED:
+        return Step.LEAVE
+    if error.retriable() and not error.txn_requires_abort():
+        return Step.REPEAT
+    return Step.UNDO
+
+
+def consumer_settings(kafka: KafkaSettings, *more: Mapping[str, Any]) -> dict[str, Any]:
+    """What every consumer is told; a group of the newer protocol has its timeouts and assignor from the broker."""
+    newer = {**kafka.consumer, **kafka.properties}.get("group.protocol", "classic").lower() == "consumer"
+    ours = {name: value for name, value in CONSUMER.items() if not newer or name not in _CLASSIC_ONLY}
+    return client_settings(kafka, ours, *more, kafka.consumer)
 
 
 def client_settings(kafka: KafkaSettings, *more: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -28,13 +30,14 @@ class KafkaSink:
         partitions: int = -1,
         replication: int = -1,
         metrics: Metrics | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self._create, self._partitions, self._replication = create, partitions, replication
         self._rooms: dict[str, int] = {}
         self._failures: list[str] = []
         self._complaints = Complaints(metrics or Metrics())
         ours = {"compression.type": compression, "error_cb": self._complaints, "logger": client_log}
-        self._producer = Producer(client_settings(kafka, PRODUCER, ours, kafka.producer))
+        self._producer = Producer(client_settings(kafka, PRODUCER, ours, more or {}, kafka.producer))
         self._admin = AdminClient(client_settings(kafka, quiet()))
 
     def prepare(self, topics: Sequence[str]) -> None:
@@ -55,6 +58,30 @@ class KafkaSink:
 
     def send(self, record: Record) -> None:
         """Queue a record; waits while the queue is full."""
+        try:
+            self._queue(record)
+        except KafkaException as error:
+            raise StreamError(f"cannot write to {record.topic}: {reason(error)}") from error
+
+    def flush(self, wait_s: float = math.inf) -> bool:
+        """Whether every record is written to all replicas in sync; see `protocols.Sink`."""
+        deadline = time.monotonic() + wait_s
+        waiting = self._producer.flush(min(wait_s, 1.0))
+        while waiting and not self._failures and (left_s := deadline - time.monotonic()) > 0:
+            waiting = self._producer.flush(min(left_s, 1.0))
+        if self._failures:
+            failures, self._failures = self._failures, []
+            raise StreamError(f"{len(failures)} results could not be written, the first: {failures[0]}")
+        if not waiting:
+            self._complaints.answered()
+        return not waiting
+
+    def close(self) -> None:
+        """Let go of what was not flushed."""
+        self._producer.purge()
+        self._producer.flush(1.0)
+
+    def _queue(self, record: Record) -> None:
         self.prepare([record.topic])
         told: dict[str, Any] = {"headers": list(record.headers), "on_delivery": self._reported}
         if record.timestamp_ms >= 0:
@@ -65,22 +92,6 @@ class KafkaSink:
                 return
             except BufferError:
                 self._producer.poll(0.1)
-            except KafkaException as error:
-                raise StreamError(f"cannot write to {record.topic}: {reason(error)}") from error
-
-    def flush(self) -> None:
-        """Return once every record is written to all replicas in sync, however long that takes; StreamError if not."""
-        while self._producer.flush(1.0) and not self._failures:
-            pass
-        if self._failures:
-            failures, self._failures = self._failures, []
-            raise StreamError(f"{len(failures)} results could not be written, the first: {failures[0]}")
-        self._complaints.answered()
-
-    def close(self) -> None:
-        """Let go of what was not flushed."""
-        self._producer.purge()
-        self._producer.flush(1.0)
 
     def _reported(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:

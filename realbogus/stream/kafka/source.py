@@ -11,13 +11,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.admin import begin, from_end
-from realbogus.stream.kafka.settings import CALL_S, CONSUMER, FENCED, MOVED, Complaints, client_log, client_settings
+from realbogus.stream.kafka.settings import CALL_S, FENCED, MOVED, Complaints, client_log, consumer_settings
 from realbogus.stream.protocols import NO_TIME, Clock, Message, Partition, Positions, SystemClock
 from realbogus.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 
 EMPTY_S = 5.0  # s; a member without partitions counts as finished after that
+PORTION = 32  # messages taken from the client at once, so that a batch can end at its limit of bytes
 
 
 class KafkaSource:
@@ -34,11 +35,12 @@ class KafkaSource:
         topics: Callable[[], Sequence[str]],
         instance: str = "",
         until_s: float | None = None,
+        batch_bytes: int = 64 << 20,
         metrics: Metrics | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.before_revoke: Callable[[], None] = lambda: None
-        self._topics, self._until_s = topics, until_s
+        self._topics, self._until_s, self._batch_bytes = topics, until_s, batch_bytes
         self._metrics, self._clock = metrics or Metrics(), clock or SystemClock()
         self._subscribed: tuple[str, ...] = ()
         self._assigned: set[Partition] = set()
@@ -46,23 +48,47 @@ class KafkaSource:
         self._ends: dict[Partition, int] = {}  # where to stop, once that is known
         self._done: set[Partition] = set()
         self._next: dict[Partition, int] = {}  # offset of the next message, where one was taken
+        self._first: dict[Partition, int] = {}  # offset of the first message taken since the partition is ours
         self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
+        self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
+        self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
+        self._paused = False
         self._complaints = Complaints(self._metrics)
         static = {"group.instance.id": instance} if instance else {}
         end = {"enable.partition.eof": True} if until_s is not None else {}
         ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
-        self._consumer = Consumer(client_settings(kafka, CONSUMER, static, end, ours, kafka.consumer))
+        self._consumer = Consumer(consumer_settings(kafka, static, end, ours))
 
     def take(self, count: int, wait_s: float) -> list[Message]:
         """Up to this many messages; see `protocols.Source`. Changes of the group happen inside this call only."""
         self._follow_topics()
         if self._owed:
             self.commit({})
-        found = self._consumer.consume(count, wait_s)
+        self._go_back()
+        self._left.clear()
+        found = self._consume(count, wait_s)
         self._find_ends()  # partitions may have come with this very call
         if self._complaints.silent and not found:
             self._knock()
-        return [self._message(one) for one in found if self._is_wanted(one)]
+        return [self._message(one) for one in self._steady([one for one in found if self._is_wanted(one)])]
+
+    def rewind(self) -> None:
+        """Go back to what is committed in all partitions, before the next message is handed out."""
+        self._astray |= dict.fromkeys(self._assigned)
+
+    def pause(self, wanted: bool) -> None:
+        """Whether to hand out nothing for now; see `protocols.Source`. The client forgets its prefetch at that."""
+        if wanted != self._paused:
+            self._paused = wanted
+            self._hold(self._assigned - self._done)
+
+    def member(self) -> object:
+        """What the group's coordinator knows us by; see `protocols.Source`. May be called from any thread.
+
+        The id is asked last: it cannot come back before `take` has noticed that it was gone.
+        """
+        member = self._consumer.consumer_group_metadata()
+        return member if self._consumer.memberid() else None
 
     def commit(self, positions: Positions) -> bool:
         """Commit, together with what could not be committed before; see `protocols.Source`.
@@ -83,7 +109,7 @@ class KafkaSource:
 
     def is_finished(self) -> bool:
         """Whether every partition of ours has reached its end."""
-        if self._until_s is None or self._since is None or self._clock.now() < self._until_s:
+        if self._until_s is None or self._since is None or self._clock.now() < self._until_s or self._astray:
             return False
         if not self._assigned:
             return self._clock.monotonic() - self._since > EMPTY_S
@@ -111,6 +137,71 @@ class KafkaSource:
     def assigned(self) -> frozenset[Partition]:
         """The partitions that are ours."""
         return frozenset(self._assigned)
+
+    def _consume(self, count: int, wait_s: float) -> list[Any]:
+        """Messages and events, as many as come in time, until they are too large together."""
+        deadline = self._clock.monotonic() + wait_s
+        found = self._consumer.consume(min(count, PORTION), wait_s)
+        size, more = sum(map(len, found)), len(found) == PORTION
+        while more and len(found) < count and size < self._batch_bytes:
+            left_s = max(deadline - self._clock.monotonic(), 0.0)
+            some = self._consumer.consume(min(count - len(found), PORTION), left_s)
+            found, size, more = found + some, size + sum(map(len, some)), len(some) == PORTION
+        return found
+
+    def _steady(self, found: list[Any]) -> list[Any]:
+        """The messages that may be handed out: of partitions that are ours all along, where we are where we should be.
+
+        Some of a partition may have been found just before it was taken from us, and before it came back again.
+        """
+        self._astray |= dict.fromkeys(self._left & self._assigned)
+        if self._paused:  # they came with a new partition, which does not know about the pause
+            for one in found:
+                self._astray.setdefault((one.topic(), one.partition()), one.offset())
+            self._hold({(one.topic(), one.partition()) for one in found} & self._assigned)
+        skipped = self._left | self._astray.keys()
+        places = [(one.topic(), one.partition()) for one in found]
+        return [one for one, at in zip(found, places, strict=True) if at in self._assigned and at not in skipped]
+
+    def _go_back(self) -> None:
+        """Seek where a partition has gone astray; what cannot be sought now is tried again at the next call."""
+        committed = sorted(partition for partition, offset in self._astray.items() if offset is None)
+        targets = {partition: offset for partition, offset in self._astray.items() if offset is not None}
+        try:
+            asked = [TopicPartition(*partition) for partition in committed]
+            found = self._consumer.committed(asked, timeout=CALL_S) if asked else []
+        except KafkaException as error:
+            self._complaints(error.args[0])
+            return
+        for one in found:
+            partition = (one.topic, one.partition)
+            if one.error:
+                self._complaints(one.error)
+            elif one.offset >= 0 or partition in self._first:
+                # Without anything committed we began where auto.offset.reset says: at the first message taken.
+                targets[partition] = one.offset if one.offset >= 0 else self._first[partition]
+            else:
+                del self._astray[partition]  # nothing was taken either
+        for partition, offset in targets.items():
+            self._seek(partition, offset)
+
+    def _seek(self, partition: Partition, offset: int) -> None:
+        try:
+            self._consumer.seek(TopicPartition(*partition, offset))
+        except KafkaException as error:
+            log.debug("cannot go back in %s/%d yet: %s", *partition, error.args[0].str())
+            return
+        del self._astray[partition]
+        self._next[partition] = offset
+        if partition in self._done:
+            self._done.discard(partition)
+            self._hold({partition})
+
+    def _hold(self, partitions: Iterable[Partition]) -> None:
+        """Let the client fetch these partitions, or not, as the pause says."""
+        places = [TopicPartition(*partition) for partition in partitions]
+        if places:
+            (self._consumer.pause if self._paused else self._consumer.resume)(places)
 
     def _follow_topics(self) -> None:
         wanted = tuple(self._topics())
@@ -153,6 +244,7 @@ class KafkaSource:
     def _message(self, one: Any) -> Message:
         partition, offset = (one.topic(), one.partition()), one.offset()
         self._next[partition] = offset + 1
+        self._first.setdefault(partition, offset)
         kind, time_ms = one.timestamp()
         headers = tuple((name, value or b"") for name, value in one.headers() or ())
         value = one.value()
@@ -164,7 +256,7 @@ class KafkaSource:
         return max(high - offset, 0)
 
     def _not_committed(self, error: KafkaError, positions: Positions) -> bool:
-        """Keep what could not be committed, for the next time; partitions that move away are taken out of it."""
+        """Keep what could not be committed, for the next time; False where some of it is no longer ours."""
         if error.fatal() or error.code() in FENCED:
             raise StreamError(f"another worker has taken our place: {error.str()}")
         if error.code() in MOVED:
@@ -172,7 +264,7 @@ class KafkaSource:
         else:
             self._complaints(error)
         self._owed |= {partition: at for partition, at in positions.items() if partition in self._assigned}
-        return False
+        return positions.keys() <= self._assigned
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self._since = self._clock.monotonic() if self._since is None else self._since
@@ -187,14 +279,17 @@ class KafkaSource:
         self._changed("revoke", partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        self._forget(partitions)
+        self._forget(partitions)  # first: nothing of them may be committed any more
+        self.before_revoke()
         self._changed("lost", partitions)
 
     def _forget(self, partitions: Iterable[TopicPartition]) -> None:
         gone = {(one.topic, one.partition) for one in partitions}
         self._assigned -= gone
         self._done -= gone
-        for table in (self._ends, self._next, self._owed):
+        self._left |= gone
+        tables: tuple[dict[Partition, Any], ...] = (self._ends, self._next, self._first, self._owed, self._astray)
+        for table in tables:
             for partition in gone & table.keys():
                 del table[partition]
 
