@@ -133,17 +133,25 @@ def stretch(image: NDArray[np.float32], stamp: int) -> tuple[float, float, float
     return middle - BACKGROUND * noise, middle + max(SOURCE * noise, float(core.max(initial=0))), noise
 
 
-def _draw_stamp(panel: Any, image: NDArray[np.float32], stamp: int) -> None:
+def levels(image: NDArray[np.float32], stamp: int) -> NDArray[np.float64]:
+    """How bright each pixel is shown: 0 the darkest to 1 the brightest, NaN = no pixel. The shape is the image's.
+
+    Science and template are linear in the noise and logarithmic in the stars, the difference is linear.
+    """
     low, high, noise = stretch(image, stamp)
-    scaled = np.clip(image.astype(np.float64), low, high) - low
-    if stamp != DIFFERENCE:
-        scaled = np.arcsinh(scaled / (BACKGROUND * noise))  # linear in the noise, logarithmic in the stars
-        high, low = float(np.arcsinh((high - low) / (BACKGROUND * noise))), 0.0
+    above = np.clip(image.astype(np.float64), low, high) - low
+    if stamp == DIFFERENCE:
+        return above / (high - low)
+    softening = BACKGROUND * noise
+    return np.asarray(np.arcsinh(above / softening) / np.arcsinh((high - low) / softening), np.float64)
+
+
+def _draw_stamp(panel: Any, image: NDArray[np.float32], stamp: int) -> None:
     panel.set_facecolor(MISSING)
     panel.patch.set(hatch="////", edgecolor=HATCH, linewidth=0)
     colours = "RdBu_r" if stamp == DIFFERENCE else "gray"
-    shown = np.ma.masked_invalid(scaled)
-    panel.imshow(shown, cmap=colours, vmin=0, vmax=high - low, origin="lower", interpolation="nearest")
+    shown = np.ma.masked_invalid(levels(image, stamp))
+    panel.imshow(shown, cmap=colours, vmin=0, vmax=1, origin="lower", interpolation="nearest")
     for start, stop in ((4, 9), (-9, -4)):
         along, across = [CENTRE + start, CENTRE + stop], [CENTRE, CENTRE]
         panel.plot(along, across, color=RETICLE, linewidth=1.1)

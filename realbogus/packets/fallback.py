@@ -36,8 +36,7 @@ class Values:
 
 def decode(data: bytes, start: int, in_block: bool, writer: Writer, fields: Fields, limits: Limits) -> Values:
     """Decode the record that starts here, or in the block behind the sync marker that starts here."""
-    body = _body(data, start) if in_block else data[start:]
-    record = read_record(body, writer, limits)
+    record = read_record(body_at(data, start, in_block), writer, limits)
     return Values(
         [_number(_follow(record, path)) for path in fields.numbers],
         [_integer(_follow(record, path)) for path in fields.integers],
@@ -73,7 +72,10 @@ def _parsed(writer: Writer) -> Any:
     return writer.found["fastavro"]
 
 
-def _body(data: bytes, start: int) -> bytes:
+def body_at(data: bytes, start: int, in_block: bool) -> bytes:
+    """The bytes of the record that starts here, or in the block behind the sync marker that starts here."""
+    if not in_block:
+        return data[start:]
     block = blocks.single_block(data, Header(start, b"", "null"))
     return data[block.start : block.stop]
 

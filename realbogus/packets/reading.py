@@ -8,7 +8,7 @@ from typing import Any
 from realbogus.alerts import Rejected
 from realbogus.errors import PacketError, Reason
 from realbogus.limits import Limits
-from realbogus.packets import columns
+from realbogus.packets import columns, fallback
 from realbogus.packets.columns import Framed
 from realbogus.packets.container import Framer
 from realbogus.packets.fields import Decoded, Fields
@@ -50,6 +50,18 @@ def read(
         if len(filled.problems) < len(records):
             decoded.append(columns.decoded(survey, records, filled, fields))
     return decoded, sorted(rejected, key=lambda one: one.index)
+
+
+def read_whole(
+    message: bytes, *, store: SchemaStore, limits: Limits | None = None, bare_schema: str | None = None
+) -> Any:
+    """The whole record of one message as Python values, for what is looked at one at a time; see `read`.
+
+    Raises PacketError where there is none. The values are those of the packet, whatever they are.
+    """
+    framer = Framer(store, limits or Limits(), bare_schema)
+    data, start, in_block, writer = framer.open(message)
+    return fallback.read_record(fallback.body_at(data, start, in_block), writer, framer.limits)
 
 
 def _opened(

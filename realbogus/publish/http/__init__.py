@@ -1,0 +1,1 @@
+"""The HTTP sink: events to ask for, to follow live, and to look at."""

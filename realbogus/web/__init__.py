@@ -1,0 +1,1 @@
+"""Pages for people: drawn on the server, escaped, without anything from third parties."""
