@@ -13,6 +13,7 @@
     ├── VOEventError (ValueError)       a packet may not leave: it breaks our rules or the schema
     ├── TransportError (ValueError)     a VOEvent broker or subscriber sent what is no message of their protocol
     └── StreamError (RuntimeError)      the stream cannot go on; carries the exit code
+        └── Unavailable                 something that an alert needs does not answer now; the alert must come again
 
 Bad input raises in the core; scoring turns it into a `Rejected` for that alert alone. Bugs are not caught.
 """
@@ -107,3 +108,7 @@ class StreamError(RealbogusError, RuntimeError):
     def __init__(self, problem: str, exit_code: int = 3) -> None:
         super().__init__(problem)
         self.exit_code = exit_code
+
+
+class Unavailable(StreamError):
+    """Something outside, which alerts need, does not answer: they are not to blame, and must come again later."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realbogus import packets
-from realbogus.alerts import AlertBatch, ModelId, Outcomes, Rejected, ScoredBatch
+from realbogus.alerts import AlertBatch, Matrix, ModelId, Outcomes, Rejected, ScoredBatch
 from realbogus.errors import Reason
 from realbogus.features import extract
 from realbogus.limits import Limits
@@ -66,9 +66,12 @@ class Scorer:
         return (score_batch(alerts, model, self.policy) if len(alerts) else None), rejected
 
 
-def score_batch(alerts: AlertBatch, model: Model, policy: Policy) -> ScoredBatch:
-    """Measure and score readable alerts of one survey. Contributions are computed for what is forwarded."""
-    features = extract(alerts, model.feature_names)
+def score_batch(alerts: AlertBatch, model: Model, policy: Policy, features: Matrix | None = None) -> ScoredBatch:
+    """Measure and score readable alerts of one survey. Contributions are computed for what is forwarded.
+
+    features (N, F), if given, were measured before for a model with the same feature set.
+    """
+    features = extract(alerts, model.feature_names) if features is None else features
     raw = model.score(features)
     score = np.round(raw, DECIMALS)
     threshold = policy.threshold_for(model.id.threshold)

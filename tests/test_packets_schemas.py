@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import fastavro
@@ -17,10 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packets_cases import RECORD, SMALL, all_fields, assert_holds, encode, read_all
 
-from realbogus.errors import PacketError, Reason, StreamError
+from realbogus.errors import PacketError, Reason
 from realbogus.packets import Fields, Limits, SchemaStore, read, write_container
 from realbogus.packets.avrotypes import resolve
-from realbogus.packets.schema_registry import registry
 from realbogus.packets.schemas import KEPT, shipped_names
 from realbogus.packets.writing import assemble, encode_header, encode_long
 from realbogus.surveys import SURVEYS, recognise
@@ -255,55 +251,3 @@ def test_ever_new_schemas_do_not_fill_the_memory():
     for number in range(KEPT + 30):
         read_all([write_container({**SMALL, "doc": str(number)}, RECORD)], store=store)
     assert len(store._headers) == len(store._by_text) == KEPT
-
-
-@contextmanager
-def serving(answers: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
-    """A schema registry on this machine, and the paths it was asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            code, body = answers.get(self.path, (404, b"{}"))
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
-
-
-def test_a_registry_is_asked_once_for_an_id():
-    answer = json.dumps({"schema": json.dumps(SMALL)}).encode()
-    with serving({"/schemas/ids/900": (200, answer)}) as (url, asked):
-        store = SchemaStore(registry(url + "/"))
-        message = b"\0" + (900).to_bytes(4, "big") + encode(SMALL, RECORD)
-        (group,), rejected = read_all([message, message], store=store)
-        assert not rejected
-        assert asked == ["/schemas/ids/900"]
-        assert_holds(group, 1, all_fields(resolve(SMALL)), RECORD)
-        assert store.by_id(1000).name == "lsst.v10_0.alert"  # the registry does not know it, the bundle does
-        with pytest.raises(PacketError, match="schema id 5"):
-            store.by_id(5)
-
-
-@pytest.mark.parametrize("answer", [(500, b""), (200, b"no JSON"), (200, b"{}"), (200, b" " * (1 << 21))])
-def test_a_registry_out_of_order_is_not_the_packets_fault(answer):
-    with serving({"/schemas/ids/900": answer}) as (url, asked):
-        with pytest.raises(StreamError, match="schema registry"):
-            read_all([b"\0\0\0\x03\x84rest"], store=SchemaStore(registry(url)))
-        assert len(asked) == 3
-
-
-def test_a_registry_has_a_web_address():
-    with pytest.raises(ValueError, match="expected http"):
-        registry("file:///etc/passwd")

@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from rich.console import Console
@@ -50,7 +51,7 @@ from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
 log = logging.getLogger(__name__)
 
 REPORT_S = 1.0  # s between two reports of a member to its supervisor
-ADDED_UP = ("consumed", "scored", "rejected", "parked", "forwarded", "events")
+ADDED_UP = ("consumed", "scored", "rejected", "parked", "duplicates", "forwarded", "events")
 Report = Mapping[str, Any]
 Show = Callable[[Sequence[Report]], None]
 
@@ -106,7 +107,7 @@ def _time(text: str | None, option: str, problems: list[str]) -> float | None:
 def _work(settings: Settings, options: argparse.Namespace, start: float | None, until: float | None) -> Report:
     """Be one member of the group; what became of the alerts."""
     slot = options.slot or 0
-    given, supervised = settings.need_input(), options.slot is not None
+    supervised = options.slot is not None
     _limit_memory(settings.worker.memory_mb)
     metrics, health = Metrics(), Health()
     parent = os.getppid()
@@ -116,23 +117,42 @@ def _work(settings: Settings, options: argparse.Namespace, start: float | None, 
             http = serve(metrics, health, settings.http.host, settings.http.port + slot)
             log.info("metrics at %s/metrics", stack.enter_context(http))
         scorer = _prepared(settings)
-        instance = f"{given.instance}-{slot}" if given.instance and supervised else given.instance
-        opened = assembly.open_worker(
-            settings, scorer, metrics=metrics, health=health, instance=instance, from_s=start, until_s=until
-        )
-        worker = stack.enter_context(opened)
-        health.status = lambda: report_of(worker)
+        opened: list[Worker] = []
+        door = Lock()  # while it is held the worker is not closed
+
+        def reports() -> list[Report]:
+            with door:
+                return [report_of(worker) for worker in opened]
+
+        health.status = lambda: next(iter(reports()), {})
+
+        def work(stop: Callable[[], bool]) -> Report:
+            """All of it, from the first connection to the last, within the time that leaving may take."""
+            connected = assembly.open_worker(
+                settings,
+                scorer,
+                metrics=metrics,
+                health=health,
+                slot=options.slot,
+                lasting=until is None and options.until_idle is None,
+                from_s=start,
+                until_s=until,
+            )
+            with connected as worker:
+                opened.append(worker)
+                try:
+                    worker.run(stop, until_idle_s=options.until_idle)
+                    return report_of(worker)
+                finally:
+                    with door:
+                        opened.clear()
 
         def tick() -> bool:
-            show([report_of(worker)])
+            show(reports())
             return supervised and orphaned(parent)
 
-        run_until_told(
-            lambda stop: worker.run(stop, until_idle_s=options.until_idle), leave_s=settings.worker.leave_s, tick=tick
-        )
-        final = report_of(worker)
+        final = run_until_told(work, leave_s=settings.worker.leave_s, tick=tick)
         show([final])
-        health.status = dict  # what it would ask is about to be closed
     return final
 
 
@@ -195,6 +215,8 @@ def _reports() -> Iterator[Show]:
 
     def show(reports: Sequence[Report]) -> None:
         nonlocal said, last
+        if not reports:
+            return
         last = json.dumps(reports[0])
         if time.monotonic() - said >= REPORT_S:
             said = time.monotonic()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from realbogus.config.guards import BreakerSettings, ExposureSettings
 from realbogus.config.layers import Layer, Values, build, merged, parse_toml, suggestion
 from realbogus.config.sections import (
     HttpSettings,
@@ -49,6 +50,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     voevent: EventStyle | None = None  # None = alerts are annotated, no VOEvents are made
     publish: PublishSettings = field(default_factory=PublishSettings)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    exposures: ExposureSettings = field(default_factory=ExposureSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -69,6 +72,8 @@ SECTIONS: Mapping[str, type] = {
     "limits": Limits,
     "voevent": EventStyle,
     "publish": PublishSettings,
+    "breaker": BreakerSettings,
+    "exposures": ExposureSettings,
     "http": HttpSettings,
     "log": LogSettings,
     "worker": WorkerSettings,

@@ -34,6 +34,8 @@ _TABLES = """
 _SURVEYS = """
 [models.surveys]                         # survey -> "name/version", or "current" for the promoted model
 ztf = "current"
+# [models.shadow]                        # survey -> model that scores the same alerts into output.shadow, to compare
+# "ztf" = "mine/2"
 """
 _AFTER = {"kafka": _TABLES, "models": _SURVEYS}
 

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from realbogus.errors import ConfigError
 
 Format = Literal["record", "packet"]
+DeliveryMode = Literal["exactly_once", "at_least_once"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["text", "json"]
 
@@ -33,7 +34,8 @@ _OURS: Mapping[str, str] = {
     "enable.partition.eof": "the end of a partition is watched where it matters",
     "enable.idempotence": "repeats by the client's own retries are always prevented",
     "acks": "results count as delivered once all in-sync replicas have them",
-    "transactional.id": "transactions are not a setting",
+    "transactional.id": "it is made of input.group_id, input.instance or the host's name, and the slot",
+    "transaction.timeout.ms": "it is output.transaction_timeout_s",
 }
 
 
@@ -77,7 +79,9 @@ class InputSettings(Checked):
     group_id: str  # offsets are kept under this name, so that a restart resumes; required
     instance: str = ""  # static group membership under this name, unique a worker: restarts within 30 s move nothing
     batch_size: int = 256  # alerts scored together
+    batch_mb: int = 64  # MiB of messages scored together, for packets of unusual size; a batch ends early by that
     wait_s: float = 0.1  # s; longest an alert waits for its batch to fill
+    duplicates_window: int = 100_000  # alerts; the same candid sent again within so many is left out; 0 = never
     bare_schema: str = ""  # schema of records that come without any header, "rubin/9.0"; "" = they are rejected
     schema_registry_url: str = ""  # where the schemas of Confluent-framed records are asked for; "" = shipped ones only
 
@@ -90,6 +94,10 @@ class InputSettings(Checked):
             yield "input.group_id is required: offsets are kept under this name, so that a restart resumes"
         if not 1 <= self.batch_size <= 100_000:
             yield f"input.batch_size is {self.batch_size}; expected 1 to 100000 alerts"
+        if not 1 <= self.batch_mb <= 1024:
+            yield f"input.batch_mb is {self.batch_mb}; expected 1 to 1024 MiB"
+        if not 0 <= self.duplicates_window <= 10_000_000:
+            yield f"input.duplicates_window is {self.duplicates_window}; expected 0 to 10000000 alerts"
         if not 0 < self.wait_s <= 60:
             yield f"input.wait_s is {self.wait_s}; expected more than 0 and up to 60 s"
         if self.schema_registry_url and not re.match(r"https?://\S+$", self.schema_registry_url):
@@ -104,20 +112,27 @@ class OutputSettings(Checked):
     format: Format = "record"  # "record": the annotation alone; "packet": the whole alert with the annotation appended
     dead_letters: str = "{topic}.dlq"  # Kafka topic of what could not be scored: original key and bytes, reason beside
     parked: str = "{topic}.parked"  # Kafka topic of what waits for a schema or a model: replay it after the upgrade
+    delivery: DeliveryMode = "exactly_once"  # results and offsets in one transaction; or "at_least_once"
+    transaction_timeout_s: float = 15.0  # s; after that the broker takes back what a dead worker has left open
+    shadow: str = "realbogus.annotations.shadow"  # Kafka topic of the annotations of shadow models, see [models.shadow]
     create: bool = True  # make these topics where they are missing; false = expect them
     partitions: int = -1  # of the topics made; -1 = as the broker does by default
     replication: int = -1  # copies of the topics made; -1 = as the broker does by default
 
     def _problems(self) -> Iterator[str]:
-        for name in ("topic", "dead_letters", "parked"):
+        for name in ("topic", "dead_letters", "parked", "shadow"):
             template = getattr(self, name)
             if problem := bad_topic(topic_for(template, "x")):
                 yield f"output.{name}: {problem}"
-        for name in ("dead_letters", "parked"):
+        for name in ("dead_letters", "parked", "shadow"):
             if self.topic == getattr(self, name):
                 yield f"output.topic and output.{name} are both {self.topic!r}; readers could not tell them apart"
         if self.format not in get_args(Format):
             yield f"output.format is {self.format!r}; expected one of {', '.join(get_args(Format))}"
+        if self.delivery not in get_args(DeliveryMode):
+            yield f"output.delivery is {self.delivery!r}; expected one of {', '.join(get_args(DeliveryMode))}"
+        if not 1 <= self.transaction_timeout_s <= 900:
+            yield f"output.transaction_timeout_s is {self.transaction_timeout_s}; expected 1 to 900 s"
         for name in ("partitions", "replication"):
             if getattr(self, name) < 1 and getattr(self, name) != -1:
                 yield f"output.{name} is {getattr(self, name)}; expected at least 1, or -1 for the broker's default"
@@ -131,6 +146,7 @@ class ModelSettings(Checked):
     surveys: Mapping[str, str] = field(
         default_factory=lambda: {"ztf": "current"}
     )  # survey -> "name/version", "current"
+    shadow: Mapping[str, str] = field(default_factory=dict)  # survey -> model that scores too, without any effect
 
     def _problems(self) -> Iterator[str]:
         if not self.surveys:

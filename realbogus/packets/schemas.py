@@ -50,7 +50,7 @@ class SchemaStore:
 
     def __init__(self, fetch: Fetch | None = None) -> None:
         self.fallbacks = 0  # records decoded by fastavro because the compiled decoder would not; for telemetry
-        self._fetch = fetch
+        self.fetch = fetch
         self._headers: tuple[tuple[bytes, Header, Writer], ...] = ()  # replaced as a whole, so threads may share it
         self._by_text: dict[bytes, Writer] = {}
         self._by_id: dict[int, Writer | None] = {}
@@ -93,7 +93,7 @@ class SchemaStore:
         return self._by_name[name]
 
     def _find(self, schema_id: int) -> Writer | None:
-        text = self._fetch(schema_id) if self._fetch else None
+        text = self.fetch(schema_id) if self.fetch else None
         if text is not None:
             return self.by_text(text)
         name = f"rubin/{schema_id // 100}.{schema_id % 100}"

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 from realbogus import features
 from realbogus.config import Settings
+from realbogus.config.sections import KafkaSettings, OutputSettings
 from realbogus.errors import ConfigError, FeatureMismatch, ModelError, PacketError
 from realbogus.model import Model
-from realbogus.packets.schema_registry import registry as ask_registry
 from realbogus.packets.schemas import SchemaStore, read_schema
 from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.scoring import Scorer
-from realbogus.stream.delivery import AtLeastOnce
+from realbogus.stream.delivery import AtLeastOnce, ExactlyOnce
+from realbogus.stream.duplicates import Window
 from realbogus.stream.hot_swap import HotSwap, followers
-from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group
+from realbogus.stream.kafka import KafkaSink, KafkaSource, KafkaTransactions, move_group
 from realbogus.stream.nightly import MOST_NIGHTS, topics_of_the_night
 from realbogus.stream.protocols import Clock, SystemClock
 from realbogus.stream.results import Destinations
+from realbogus.stream.schema_registry import SchemaRegistry
+from realbogus.stream.slots import Place, place_in
+from realbogus.stream.watching import reviews_of
 from realbogus.stream.worker import DAY_S, Worker
 from realbogus.surveys import SURVEYS
 from realbogus.telemetry import Health, Metrics
@@ -45,7 +50,7 @@ def scorer_for(settings: Settings) -> Scorer:
         problems.append(f"input.bare_schema: {error}")
     if problems:
         raise ConfigError(problems)
-    fetch = ask_registry(given.schema_registry_url, limits=settings.limits) if given.schema_registry_url else None
+    fetch = SchemaRegistry(given.schema_registry_url, limits=settings.limits) if given.schema_registry_url else None
     return Scorer(
         models=loaded,
         policy=settings.policy,
@@ -92,12 +97,16 @@ def open_worker(
     *,
     metrics: Metrics,
     health: Health,
-    instance: str = "",
+    slot: int | None = None,
+    lasting: bool = True,
     from_s: float | None = None,
     until_s: float | None = None,
     clock: Clock | None = None,
 ) -> Iterator[Worker]:
-    """A worker of these settings, connected; it leaves its group at the end."""
+    """A worker of these settings, connected; it leaves its group at the end.
+
+    slot is its number among several processes, lasting tells whether it stays until told to stop; see `slots.place_in`.
+    """
     given, output, clock = settings.need_input(), settings.output, clock or SystemClock()
 
     def topics() -> tuple[str, ...]:
@@ -108,6 +117,7 @@ def open_worker(
         annotations=output.topic,
         dead_letters=output.dead_letters,
         parked=output.parked,
+        held=settings.exposures.held,
         outbox=settings.publish.outbox,
         style=settings.voevent,
         format=output.format,
@@ -118,22 +128,17 @@ def open_worker(
     if to.style is None:
         log.info("no section [voevent]: alerts are annotated, no events are made")
     with ExitStack() as stack:
-        sink = KafkaSink(
-            settings.kafka,
-            compression="zstd" if output.format == "record" else "lz4",  # stamps are compressed already
-            create=output.create,
-            partitions=output.partitions,
-            replication=output.replication,
-            metrics=metrics,
-        )
+        place = stack.enter_context(place_in(given.group_id, instance=given.instance, slot=slot, lasting=lasting))
+        sink = open_sink(output, settings.kafka, place, metrics)
         stack.enter_context(closing(sink))
         sink.prepare(to.topics(given.topics))
         source = KafkaSource(
             settings.kafka,
             group_id=given.group_id,
             topics=topics,
-            instance=instance,
+            instance=place.name if place.kept else "",
             until_s=until_s,
+            batch_bytes=given.batch_mb << 20,
             metrics=metrics,
             clock=clock,
         )
@@ -143,7 +148,7 @@ def open_worker(
         health.parts["models"] = swap.status
         yield Worker(
             source=source,
-            delivery=AtLeastOnce(source, sink),
+            delivery=ExactlyOnce(source, sink) if isinstance(sink, KafkaTransactions) else AtLeastOnce(source, sink),
             score=swap,
             to=to,
             room=sink.room,
@@ -152,4 +157,23 @@ def open_worker(
             clock=clock,
             metrics=metrics,
             health=health,
+            window=Window(given.duplicates_window),
+            reviews=reviews_of(settings, lambda: swap.scorer, metrics, health),
+            hold=fetch.waiting if isinstance(fetch := scorer.store.fetch, SchemaRegistry) else lambda: "",
         )
+
+
+def open_sink(output: OutputSettings, kafka: KafkaSettings, place: Place, metrics: Metrics) -> KafkaSink:
+    """Where results go, with transactions or without, as the settings say."""
+    options: dict[str, Any] = {
+        "compression": "zstd" if output.format == "record" else "lz4",  # stamps are compressed already
+        "create": output.create,
+        "partitions": output.partitions,
+        "replication": output.replication,
+        "metrics": metrics,
+    }
+    if output.delivery == "at_least_once":
+        log.warning("delivery is at_least_once: after a crash or a change of the group alerts may be annotated twice")
+        return KafkaSink(kafka, **options)
+    timeout_s = output.transaction_timeout_s
+    return KafkaTransactions(kafka, transactional_id=place.transactional_id, timeout_s=timeout_s, **options)

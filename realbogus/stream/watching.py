@@ -1,0 +1,73 @@
+"""Everything that looks at each batch of a worker, as its settings ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from realbogus.alerts import ModelId, Outcomes
+from realbogus.config import Settings
+from realbogus.drift import Counts, ScoreDrift, reference_of
+from realbogus.errors import ConfigError, FeatureMismatch, ModelError
+from realbogus.registry import Registry
+from realbogus.resources import shipped
+from realbogus.scoring import Scorer
+from realbogus.stream.circuit_breaker import CircuitBreaker
+from realbogus.stream.exposure_breaker import ExposureBreaker
+from realbogus.stream.protocols import Message
+from realbogus.stream.review import Review
+from realbogus.stream.shadow import Shadow
+from realbogus.telemetry import Health, Metrics
+
+
+@dataclass
+class DriftWatch(Review):
+    """Tells how far the scores of late are from those that the model is known for."""
+
+    scorer: Callable[[], Scorer]  # in force
+    metrics: Metrics = field(default_factory=Metrics)
+    _followed: dict[str, tuple[ModelId, ScoreDrift]] = field(default_factory=dict, init=False)
+
+    def judge(self, messages: Sequence[Message], outcomes: Outcomes) -> Outcomes:
+        """The same outcomes; their scores are counted."""
+        for scored in outcomes:
+            survey = scored.alerts.survey
+            model, drift = self._followed.get(survey, (None, ScoreDrift()))
+            if model != scored.model:  # another model has other scores: begin again
+                drift = ScoreDrift(self._reference(survey))
+                self._followed[survey] = scored.model, drift
+            drift.add(scored.score)
+            if not math.isnan(apart := drift.psi()):
+                self.metrics.score_psi.labels(survey).set(round(apart, 4))
+        return outcomes
+
+    def _reference(self, survey: str) -> Counts | None:
+        model = self.scorer().models.get(survey)
+        return reference_of(model.manifest) if model else None
+
+
+def reviews_of(settings: Settings, scorer: Callable[[], Scorer], metrics: Metrics, health: Health) -> list[Review]:
+    """The reviews in their order: what stops comes first, what only looks comes last."""
+    reviews: list[Review] = [CircuitBreaker(settings.breaker, metrics, health)]
+    exposures = ExposureBreaker(settings.exposures, metrics)
+    health.parts["held_exposures"] = exposures.held
+    reviews += [exposures, DriftWatch(scorer, metrics)]
+    if settings.models.shadow:
+        reviews.append(shadow_of(settings, metrics))
+    return reviews
+
+
+def shadow_of(settings: Settings, metrics: Metrics) -> Shadow:
+    """The shadow models, loaded with every check; ConfigError with those that cannot be had."""
+    registry, problems, models = Registry(settings.models.folder or shipped("models")), [], {}
+    for survey, spec in settings.models.shadow.items():
+        try:
+            models[survey] = registry.load(None if spec == "current" else spec)
+        except (ModelError, FeatureMismatch) as error:
+            problems.append(f"models.shadow.{survey}: {error}")
+            continue
+        models[survey].warm_up()
+    if problems:
+        raise ConfigError(problems)
+    return Shadow(models, settings.output.shadow, settings.policy, metrics)
