@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
+from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +64,28 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert started.returncode == 0, started.stderr
     yield started.stdout.strip()
     subprocess.run([*script, "stop", "--dir", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server of this test run, on a socket of its own, run by an unprivileged user."""
+    found = shutil.which("initdb") or next(iter(sorted(glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)), None)
+    if found is None:
+        leave_out("needs PostgreSQL: apt-get install postgresql")
+    pg_ctl = str(Path(found).resolve().with_name("pg_ctl"))
+    user = None if os.geteuid() else "postgres" if "postgres" in {one.pw_name for one in pwd.getpwall()} else "nobody"
+    with tempfile.TemporaryDirectory(prefix="realbogus-postgres-") as folder:
+        if user:
+            shutil.chown(folder, user)
+        run = partial(subprocess.run, check=True, capture_output=True, cwd=folder, user=user)
+        run([found, "-D", f"{folder}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"])
+        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
+        log = ["-l", f"{folder}/log", "-o", options, "-w", "start"]
+        run([pg_ctl, "-D", f"{folder}/data", *log])
+        try:
+            yield f"postgresql://postgres@/postgres?host={folder}"
+        finally:
+            run([pg_ctl, "-D", f"{folder}/data", "-m", "immediate", "-w", "stop"])
 
 
 @pytest.fixture(scope="session")

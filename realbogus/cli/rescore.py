@@ -5,10 +5,16 @@
     realbogus rescore 2026-11/*.tar --out november.parquet --jobs 8 --resume
     realbogus rescore rubin/ --out rubin.jsonl --survey-model rubin=models/mine/2 --schema rubin/9.0
     realbogus rescore night.tar --out scores.parquet --voevents events/ --authority org.example.survey
+    realbogus rescore night.tar --out scores.parquet --model mine/2 --republish --config worker.toml
 
 Paths are folders, globs, single packets and nights as .tar, .tar.gz or .tar.xz, which are never unpacked to disk.
 The format of the output follows its ending: .parquet, .csv or .jsonl. Columns: candid, object_id, survey, jd (UTC at
 mid-exposure), score, p_real, decision, threshold, model, reason and detail (of packets that could not be scored), path.
+
+--republish judges again what was published, as the ledger of [publish] knows it: every published candidate among the
+packets goes to the outbox anew, and the publisher supersedes or withdraws its event. Nothing is announced that was not
+published before, and nothing is told twice by the same model and threshold. What a person withdrew stays withdrawn,
+unless --restore is given.
 
 All cores are used; the rows are the same whatever the number of processes, and the same as those of the stream worker.
 A run that was stopped goes on with --resume. Exit codes: 0 done, 1 an archive could not be read to its end (what was
@@ -19,26 +25,35 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from realbogus import archives, tables
+from realbogus import archives, config, tables
+from realbogus.cli.publish import open_ledger, open_outbox
 from realbogus.errors import ConfigError, PacketError
 from realbogus.model import load_model
 from realbogus.packets.schemas import read_schema
+from realbogus.policy import Policy
 from realbogus.publish.archive import Archive
+from realbogus.publish.handover import revisions
+from realbogus.publish.sinks import EventSink
 from realbogus.registry import Registry
 from realbogus.rescoring import Plan, Summary, rescore
 from realbogus.rescoring import Progress as Listener
 from realbogus.resources import shipped
 from realbogus.surveys import SURVEYS
 from realbogus.voevent.style import EventStyle, Role
+from realbogus.voevent.text import share
+from realbogus.voevent.what import printed_survey
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--authority", metavar="NAME", help="IVOA naming authority of the events, such as org.example")
     parser.add_argument("--role", choices=get_args(Role), default="test", help="of the events (default: test)")
     parser.add_argument(
+        "--republish", action="store_true", help="supersede or withdraw the events of published candidates"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration of the publisher, for --republish")
+    parser.add_argument("--restore", action="store_true", help="with --republish: also what a person withdrew")
+    parser.add_argument(
         "--jobs", type=int, metavar="N", help="processes (default: one a core, if there is work for them)"
     )
     parser.add_argument("--resume", action="store_true", help="continue a run that was stopped")
@@ -82,10 +102,15 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options)
     paths = archives.expand(options.paths)
     console = Console(stderr=True)
-    archive = Archive(options.voevents) if options.voevents else None
-    with Bar(console) as bar:
+    with ExitStack() as stack:
+        sink: EventSink | None = Archive(options.voevents) if options.voevents else None
+        if options.republish:
+            settings = config.load(options.config, os.environ)
+            plan = _to_republish(plan, settings, restore=options.restore)
+            sink = stack.enter_context(closing(open_outbox(settings)))
+        bar = stack.enter_context(Bar(console))
         summary = rescore(
-            paths, options.out, plan, processes=options.jobs, resume=options.resume, archive=archive, progress=bar
+            paths, options.out, plan, processes=options.jobs, resume=options.resume, events_to=sink, progress=bar
         )
     _tell(console, summary, options.out, bar.seconds())
     return 1 if summary.torn else 0
@@ -99,6 +124,10 @@ def _plan(options: argparse.Namespace) -> Plan:
         problems.append(f"--threshold is {options.threshold}; expected 0 to 1")
     if options.voevents and not options.authority:
         problems.append("--voevents needs --authority, the IVOA naming authority under which you publish")
+    if options.republish != bool(options.config) or (options.restore and not options.republish):
+        problems.append("--republish, --config and --restore belong together: --republish --config worker.toml")
+    if options.republish and options.voevents:
+        problems.append("--republish and --voevents exclude each other")
     try:
         if options.schema:
             read_schema(options.schema)
@@ -117,6 +146,22 @@ def _plan(options: argparse.Namespace) -> Plan:
         features=tuple(names) if options.features else (),
         style=EventStyle(authority=options.authority, role=options.role) if options.voevents else None,
     )
+
+
+def _to_republish(plan: Plan, settings: config.Settings, *, restore: bool) -> Plan:
+    """The plan, with the published candidates that are to be judged again."""
+    style = settings.voevent
+    if style is None:
+        raise ConfigError(["--republish needs section [voevent]: under whose name events are published"])
+    if plan.threshold is None:
+        plan = replace(plan, threshold=settings.policy.threshold)
+    judges = {}
+    for survey, folder in plan.models.items():
+        model = load_model(folder).id
+        threshold = Policy(threshold=plan.threshold).threshold_for(model.threshold)
+        judges[printed_survey(survey)] = (f"{model.name}/{model.version}", share(threshold, "threshold"))
+    with closing(open_ledger(settings.publish, alone=False)) as ledger:
+        return replace(plan, style=style, republish=revisions(ledger, style, judges, restore=restore))
 
 
 def _model_folders(options: argparse.Namespace) -> dict[str, Path]:

@@ -6,14 +6,19 @@ handed over twice is published once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from realbogus.errors import ConfigError
 from realbogus.publish.ledger import Ledger
 from realbogus.publish.sinks import SENT, Delivery
 from realbogus.stream.protocols import Record, Sink
 from realbogus.voevent import lifecycle
+from realbogus.voevent.lifecycle import Published
+from realbogus.voevent.style import EventStyle
 from realbogus.voevent.validate import Event
+
+_REVISION = re.compile(r"_r(\d+)(-retraction)?$")
 
 
 class Handover:
@@ -67,3 +72,31 @@ def _in_force(ledger: Ledger, ivorn: str) -> list[str]:
     if last is None or last.is_retraction:
         raise ConfigError([f"{ivorn} is withdrawn already" + (f" by {last.ivorn}" if last else "")])
     return [last.ivorn]
+
+
+def revisions(
+    ledger: Ledger, style: EventStyle, judges: Mapping[str, tuple[str, str]], *, restore: bool = False
+) -> dict[tuple[str, str], int]:
+    """Which published candidates are to be judged again: (object, candidate) -> revision of the packet to be made.
+
+    judges: survey as printed -> model as "name/version" and its threshold as printed. Left alone are candidates whose
+    packet in force is by this model at this threshold, and, without restore, those that a person withdrew.
+    """
+    lives: dict[tuple[str, str, str], list[Published]] = {}
+    for (_, survey, object_id), one in ledger.published(style.role):
+        if survey in judges and one.ivorn.lower().startswith(style.prefix.lower()):
+            lives.setdefault((survey, object_id, one.candid), []).append(one)
+    return {
+        (object_id, candid): revision
+        for (survey, object_id, candid), life in lives.items()
+        if (revision := _revision(life, *judges[survey], restore=restore)) is not None
+    }
+
+
+def _revision(life: Sequence[Published], model: str, threshold: str, *, restore: bool) -> int | None:
+    """The next free revision of a candidate by a model; None = leave it alone."""
+    last = life[-1]
+    if not restore if last.is_by_hand else (last.model, last.raw_threshold) == (model, threshold):
+        return None
+    used = [int(found[1]) for one in life if one.model == model and (found := _REVISION.search(one.ivorn))]
+    return max(used, default=-1) + 1

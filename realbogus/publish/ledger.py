@@ -249,11 +249,11 @@ class Ledger:
         """What was published of an object, in every role and of every survey that has one of this name."""
         return self._threads_of([object_id])
 
-    def published(self, role: str) -> Iterator[tuple[str, Published]]:
-        """Object and packet of everything published in a role, in the order of publication."""
-        query = f"SELECT object_id, {_REMEMBERED} FROM events WHERE role = ? ORDER BY number"
-        for object_id, *remembered in self._db.run(query, (role,)):
-            yield str(object_id), Published(*remembered)
+    def published(self, role: str) -> Iterator[tuple[Object, Published]]:
+        """Everything published in a role, in the order of publication."""
+        query = f"SELECT role, survey, object_id, {_REMEMBERED} FROM events WHERE role = ? ORDER BY number"
+        for its_role, survey, object_id, *remembered in self._db.run(query, (role,)):
+            yield (its_role, survey, object_id), Published(*remembered)
 
     # How it is kept
 

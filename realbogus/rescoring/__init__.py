@@ -21,8 +21,7 @@ from pathlib import Path
 from realbogus import archives, tables
 from realbogus.archives import Found
 from realbogus.limits import Limits
-from realbogus.publish.archive import Archive
-from realbogus.publish.sinks import Answer
+from realbogus.publish.sinks import Answer, EventSink
 from realbogus.rescoring.judging import Chunk, Judged, Plan, judge, run, start
 from realbogus.rescoring.parts import Summary, parts_of
 
@@ -54,16 +53,16 @@ def rescore(
     *,
     processes: int | None = None,
     resume: bool = False,
-    archive: Archive | None = None,
+    events_to: EventSink | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Score every packet below the paths and write a row for each.
 
-    processes: None = one a core, if there is work for them. archive: where events go, if the plan has a style for them.
-    Raises ConfigError if an unfinished run is in the way and resume is not asked for, or if it was another run.
+    processes: None = one a core, if there is work for them. events_to: where events go, if the plan has a style for
+    them. Raises ConfigError if an unfinished run is in the way and resume is not asked for, or if it was another run.
     """
     tables.require_format(out)
-    events = Events(archive)
+    events = Events(events_to)
     progress = progress or Progress()
     total = sum(file.stat().st_size for file in archives.files(paths))
     processes = processes or max(1, min(len(os.sched_getaffinity(0)), total // WARM_BYTES))
@@ -80,21 +79,21 @@ def rescore(
 
 
 class Events:
-    """Sends the events of each chunk to the archive before the chunk's rows are kept."""
+    """Sends the events of each chunk before the chunk's rows are kept."""
 
-    def __init__(self, archive: Archive | None) -> None:
-        self.archive = archive
+    def __init__(self, sink: EventSink | None) -> None:
+        self.sink = sink
         self.count = 0
         self.untold: list[str] = []
 
     def send(self, judged: Judged) -> None:
-        """Raises OSError where the archive cannot be written to."""
+        """Raises OSError where they cannot be sent."""
         self.untold += judged.untold
-        if self.archive is None or not judged.events:
+        if self.sink is None or not judged.events:
             return
-        for event, delivery in zip(judged.events, self.archive.send(judged.events), strict=True):
+        for event, delivery in zip(judged.events, self.sink.send(judged.events), strict=True):
             if delivery.answer is Answer.FAILED:
-                raise OSError(f"{event.ivorn} could not be archived: {delivery.detail}")
+                raise OSError(f"{event.ivorn} could not be sent to the {self.sink.name}: {delivery.detail}")
             if delivery.answer is Answer.REFUSED:
                 self.untold.append(f"{event.candid}: {delivery.detail}")
             self.count += delivery.answer is Answer.SENT

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from realbogus import __version__, archives, features, tables
-from realbogus.alerts import Outcomes, Rejected
+from realbogus.alerts import Outcomes, Rejected, ScoredBatch
 from realbogus.archives import Found
 from realbogus.errors import PacketError, VOEventError
 from realbogus.limits import Limits
@@ -28,8 +28,10 @@ from realbogus.policy import Policy
 from realbogus.scoring import Scorer
 from realbogus.voevent.build import build
 from realbogus.voevent.style import EventStyle
+from realbogus.voevent.text import printed
 from realbogus.voevent.validate import Event
 
+_ELSEWHERE = ("models", "republish")
 BATCH = 128  # messages scored together; 64 to 256 are fastest
 
 
@@ -44,10 +46,15 @@ class Plan:
     bare_schema: str | None = None  # schema of records without any header
     features: Sequence[str] = ()  # features to be told beside the scores
     style: EventStyle | None = None  # of the VOEvents of what would be forwarded; None = no events
+    republish: Mapping[tuple[str, str], int] | None = None  # events of these published candidates instead, real or
+    # bogus: object and candidate as printed -> revision
 
     def told(self) -> dict[str, str]:
-        """The plan as text, to be compared with that of an earlier run. Where the models lie does not matter."""
-        told = {one.name: repr(getattr(self, one.name)) for one in fields(self) if one.name != "models"}
+        """The plan as text, to be compared with that of an earlier run.
+
+        Where the models lie does not matter; what is published already changes while its publisher works.
+        """
+        told = {one.name: repr(getattr(self, one.name)) for one in fields(self) if one.name not in _ELSEWHERE}
         return {**told, "realbogus": __version__}
 
     def scorer(self) -> Scorer:
@@ -104,7 +111,7 @@ def judge(chunk: Chunk, plan: Plan, scorer: Scorer) -> Judged:
         outcomes = scorer.outcomes(messages[start : start + BATCH])
         rows.add(outcomes, readable[start : start + BATCH])
         if plan.style is not None:
-            _tell(outcomes, plan.style, events, untold)
+            _tell(outcomes, plan, plan.style, events, untold)
     return Judged(rows.table(), events, untold)
 
 
@@ -137,14 +144,22 @@ def _records_in(raw: bytes) -> list[bytes]:
     return split(raw)
 
 
-def _tell(outcomes: Outcomes, style: EventStyle, events: list[Event], untold: list[str]) -> None:
-    """Build the event of everything that is forwarded."""
+def _tell(outcomes: Outcomes, plan: Plan, style: EventStyle, events: list[Event], untold: list[str]) -> None:
+    """Build the event of everything that is forwarded, or that is to be republished."""
     for scored in outcomes:
-        for row in np.flatnonzero(scored.forward).tolist():
+        for row, revision in _to_tell(scored, plan.republish):
             try:
-                events.append(build(scored, row, style))
+                events.append(build(scored, row, style, revision=revision))
             except VOEventError as problem:
                 untold.append(f"{scored.alerts.candid[row]}: {problem}")
+
+
+def _to_tell(scored: ScoredBatch, republish: Mapping[tuple[str, str], int] | None) -> list[tuple[int, int]]:
+    """Rows and revisions."""
+    if republish is None:
+        return [(row, 0) for row in np.flatnonzero(scored.forward).tolist()]
+    keys = zip(map(printed, scored.alerts.object_id), map(str, scored.alerts.candid.tolist()), strict=True)
+    return [(row, republish[key]) for row, key in enumerate(keys) if key in republish]
 
 
 # -- in a process of the pool --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from realbogus.alerts import AlertBatch, ModelId, ScoredBatch
 from realbogus.errors import VOEventError
 from realbogus.voevent import validate, what
 from realbogus.voevent.style import EventStyle
-from realbogus.voevent.text import clean, decimal, escape, id_part
+from realbogus.voevent.text import clean, decimal, escape, id_part, printed
 
 FRAME = "UTC-ICRS-TOPO"  # the one that the standard suggests
 CONCEPT = "http://ivoat.ivoa.net/process.variation;em.opt"
@@ -39,7 +39,7 @@ def build(scored: ScoredBatch, row: int, style: EventStyle, *, revision: int = 0
     VOEventError where position, time or score are such that no honest event can be made of them.
     """
     alerts, model = scored.alerts, scored.model
-    object_id, candid = clean(alerts.object_id[row]), int(alerts.candid[row])
+    object_id, candid = printed(alerts.object_id[row]), int(alerts.candid[row])
     verdict = what.verdict(scored, row)
     ivorn = style.prefix + local_part(style.role, alerts.object_id[row], candid, model, revision)
     if verdict.decision == "bogus":
@@ -194,6 +194,6 @@ def _summary(object_id: str, candid: int, model: ModelId, verdict: what.Verdict)
     kind = "probability of being real" if verdict.calibrated else "score"
     side = "at or above" if verdict.decision == "real" else "below"
     return (
-        f"<Description>{escape(object_id or 'unknown')}, candidate {candid}: {verdict.decision}, {kind} "
+        f"<Description>{escape(object_id)}, candidate {candid}: {verdict.decision}, {kind} "
         f"{verdict.score} is {side} the threshold {verdict.threshold} of {model.name}/{model.version}</Description>\n"
     )

@@ -22,6 +22,11 @@ def clean(text: str, limit: int = TEXT_LIMIT) -> str:
     return _UNFIT.sub("\ufffd", text[:limit])
 
 
+def printed(object_id: str) -> str:
+    """The name of an object as events give it."""
+    return clean(object_id) or "unknown"
+
+
 def escape(text: str) -> str:
     """Clean text as XML content or attribute value, all ASCII: markup escaped, the rest as character references."""
     return text.translate(_MARKUP).encode("ascii", "xmlcharrefreplace").decode("ascii")

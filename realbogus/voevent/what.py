@@ -76,14 +76,19 @@ def top(alert_type: str) -> str:
     return param("schema_version", LAYOUT, "meta.version") + param("alert_type", alert_type, "meta.code") + retraction
 
 
+def printed_survey(survey: str) -> str:
+    """The name of a survey as events give it."""
+    return OBSERVATORIES.get(survey, (survey,))[0]
+
+
 def identity(alerts: AlertBatch, object_id: str, candid: int) -> str:
     """Which object and which detection. candid is text: as a float it would lose digits."""
     return "".join(
         (
             '<Group name="identity">\n',
-            param("object_id", object_id or "unknown", "meta.id;src;meta.main"),
+            param("object_id", object_id, "meta.id;src;meta.main"),
             param("candidate_id", candid, "meta.id;obs"),
-            param("survey", OBSERVATORIES.get(alerts.survey, (alerts.survey,))[0], "meta.id;instr"),
+            param("survey", printed_survey(alerts.survey), "meta.id;instr"),
             "</Group>\n",
         )
     )
