@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ _CARD = 80  # bytes
 _END = b"END".ljust(_CARD)
 _MANDATORY = (b"SIMPLE", b"BITPIX", b"NAXIS", b"NAXIS1", b"NAXIS2")  # the first cards, in the order FITS demands
 _SCALED = (b"BSCALE  ", b"BZERO   ", b"BLANK   ", b"GROUPS  ")  # cards that give the stored numbers another meaning
+_COUNTED = re.compile(rb"(?:NAXIS   |TFIELDS )= *[^ /]{4,}")  # as many axes or columns as no FITS may have
 _GZIP = b"\x1f\x8b"
 _UNUSUAL = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError)
 
@@ -174,6 +176,8 @@ def _unusual(raw: bytes, limit: int) -> tuple[bytes, int, Shape]:
 
     Tile-compressed images are refused: what a tile inflates to cannot be bounded beforehand, and no survey sends them.
     """
+    if _COUNTED.search(raw):  # astropy would look for a card of every axis, be they 10^18
+        raise StampError("is not FITS that can be read (it claims more axes or columns than FITS allows)")
     from astropy.io import fits  # imported only when met: it takes longer than a thousand stamps
 
     try:

@@ -266,6 +266,13 @@ def test_what_is_not_fits_is_refused(raw):
         unpack(raw, LIMIT)
 
 
+@pytest.mark.parametrize("card", ["NAXIS   =           1000000000", "TFIELDS =             99999999"])
+def test_more_axes_than_fits_allows_are_refused_before_they_are_looked_for(card):
+    raw = fits_of(noise(20, 30)).replace(b"NAXIS   =                    2", card.encode())
+    with pytest.raises(StampError, match="more axes or columns"):
+        read_image(raw, LIMIT)
+
+
 PLAIN = fits_of(np.arange(63 * 50, dtype=np.float32).reshape(63, 50))
 PACKED = gzip.compress(PLAIN, mtime=0)
 
