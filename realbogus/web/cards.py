@@ -17,6 +17,7 @@ from realbogus.web.lightcurve import sparkline
 
 MJD_OF_UNIX_ZERO = 40587.0  # d; 1970-01-01
 SIMBAD_ARCSEC = 10
+SHOWN = 3  # reasons of a kind
 
 BADGES = {  # type -> what a person calls it
     "initial": "new",
@@ -34,6 +35,11 @@ class Reason:
     share: float
     words: str
     meaning: str = ""  # what the feature is
+
+    @property
+    def measured(self) -> str:
+        """What was measured, without what it speaks for: "peak_snr is 41.5"."""
+        return self.words.partition(", which speaks")[0].replace(" is -", " is \N{MINUS SIGN}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,16 @@ class Card:
     def badge(self) -> str:
         """What kind of event it is, in a word."""
         return BADGES.get(str(self.told["alert_type"]), str(self.told["alert_type"]))
+
+    @property
+    def speaking_for(self) -> list[Reason]:
+        """The largest reasons to call it real."""
+        return [one for one in self.reasons if one.share >= 0][:SHOWN]
+
+    @property
+    def speaking_against(self) -> list[Reason]:
+        """The largest reasons not to."""
+        return [one for one in self.reasons if one.share < 0][:SHOWN]
 
     @property
     def published(self) -> datetime:

@@ -28,12 +28,12 @@ _LIMIT = "M-4-3H4L0 4Z"
 _LEAST_RANGE = 0.6  # mag
 
 
-def light_curve(points: Sequence[Point], now_mjd: float, *, width: int = 720, height: int = 300) -> Markup:
+def light_curve(points: Sequence[Point], now_mjd: float, *, width: int = 720, height: int = 340) -> Markup:
     """The light curve with axes; x is days before now_mjd, whose detection is ringed. "" where there is no point."""
     return _drawn(points, now_mjd, width, height, (52, 14, 14, 44), axes=True)
 
 
-def sparkline(points: Sequence[Point], now_mjd: float, *, width: int = 200, height: int = 64) -> Markup:
+def sparkline(points: Sequence[Point], now_mjd: float, *, width: int = 340, height: int = 72) -> Markup:
     """The same, small and without axes."""
     return _drawn(points, now_mjd, width, height, (8, 8, 8, 8), axes=False)
 

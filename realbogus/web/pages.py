@@ -54,6 +54,7 @@ def _environment() -> Environment:
         digest=digest,
         stamps=STAMPS,
         badges=BADGES,
+        bands=BANDS,
         links_out=cards.links_out,
         is_safe=cards.is_safe,
     )
@@ -82,7 +83,6 @@ def candidates(catalogue: Catalogue, search: Search, entries: Sequence[Entry], p
         is_newest=search.before is None and not search.is_forward,
         sky=sky([(one.ra, one.dec, one.entry.object_id, one.url) for one in shown]),
         problems=problems,
-        bands=BANDS,
         types=TYPES,
         states=STATES,
     )

@@ -117,7 +117,12 @@ const KEYS = {
   o: () => (document.activeElement?.closest(".card") ?? document).querySelector(".of-object")?.click(),
   u: () => document.getElementById("back")?.click(),
   l: () => live?.click(),
-  "/": () => document.getElementById("object")?.focus(),
+  "/": () => {
+    const field = document.getElementById("object");
+    if (!field) return;
+    field.closest("details").open = true;
+    field.focus();
+  },
   "?": () => help.showModal(),
 };
 
@@ -151,7 +156,9 @@ window.addEventListener("pageshow", () => {
   for (const field of document.querySelectorAll(".filters [disabled]")) field.disabled = false;
 });
 
-if (window.matchMedia("(max-width: 60rem)").matches) document.querySelector("details.where")?.removeAttribute("open");
+if (window.matchMedia("(max-width: 60rem)").matches && !document.querySelector(".problems")) {
+  for (const fold of document.querySelectorAll(".fold")) fold.open = false; // candidates first
+}
 tellAges(document);
 setInterval(() => tellAges(document), 30000);
 if (live) new Live(live);
