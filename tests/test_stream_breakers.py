@@ -1,0 +1,324 @@
+"""What stops or holds alerts when a night is not as it should be, and what only looks on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rescore_cases import FIRST, packets
+from stream_cases import Night, candids, destinations, header, model, scorer
+
+from realbogus.alerts import AlertBatch, Outcomes, ScoredBatch
+from realbogus.config.guards import BreakerSettings, ExposureSettings
+from realbogus.drift import BINS, LEARNED, LEAST, ScoreDrift, counted, psi, reference_of
+from realbogus.errors import ConfigError, StreamError
+from realbogus.packets import annotation
+from realbogus.packets.naming import schema_named
+from realbogus.policy import Policy
+from realbogus.stream.circuit_breaker import EXIT_CODE, CircuitBreaker
+from realbogus.stream.exposure_breaker import ExposureBreaker, key_of
+from realbogus.stream.shadow import Shadow
+from realbogus.stream.watching import DriftWatch
+
+ALERTS = packets(10)
+MODEL = model().id
+UNKNOWN = b"\x00\x00\x00\x03\x89" + bytes(50)  # schema id 905
+
+
+# The circuit breaker
+
+
+def test_a_change_of_schema_stops_the_worker_before_the_night_drains_away():
+    breaker = CircuitBreaker(BreakerSettings())
+    night = Night(batch_size=100)
+    night.send(*ALERTS, *[UNKNOWN] * 200)
+    with pytest.raises(StreamError) as caught:
+        night.run(reviews=[breaker])
+    assert caught.value.exit_code == EXIT_CODE == 4
+    assert "90 of the last 100 alerts were refused (90%), 90 of them as unknown_schema with the schema 'id 905'" in str(
+        caught.value
+    )
+    assert not night.parked() + night.annotated()
+    assert not night.broker.committed
+    assert breaker.health.not_ready.startswith("breaker open: 90 of the last 100")
+    assert breaker.metrics.registry.get_sample_value("realbogus_breaker_open") == 1
+
+
+def test_a_few_refused_alerts_stop_nothing():
+    night = Night()
+    night.send(*ALERTS[:5], *[UNKNOWN] * 40)  # most of all, yet fewer than 50
+    night.run(reviews=[CircuitBreaker(BreakerSettings())])
+    assert len(night.parked()) == 40
+
+
+def test_a_long_good_night_does_not_hide_the_change():
+    breaker = CircuitBreaker(BreakerSettings(window=100, least=20))
+    night = Night(batch_size=10)
+    night.send(*ALERTS * 20, *[UNKNOWN] * 100)
+    with pytest.raises(StreamError):
+        night.run(reviews=[breaker])
+    assert len(night.parked()) == 20  # a fifth of the window: up to there it is the alerts' own fault
+
+
+def test_a_share_of_one_never_stops():
+    night = Night(batch_size=100)
+    night.send(*[UNKNOWN] * 200)
+    night.run(reviews=[CircuitBreaker(BreakerSettings(rejected_share=1.0))])
+    assert len(night.parked()) == 200
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rejected_share": 0.0}, {"rejected_share": 1.1}, {"window": 0, "least": 0}, {"window": 10, "least": 11}]
+)
+def test_a_breaker_that_could_never_be_is_a_problem_of_the_configuration(wrong):
+    with pytest.raises(ConfigError, match="breaker"):
+        BreakerSettings(**wrong)
+
+
+def test_schemas_are_named_as_people_know_them():
+    assert schema_named(ALERTS[0]).startswith("ztf.alert#")
+    assert schema_named(UNKNOWN) == "id 905"
+    assert schema_named(b"hello") == schema_named(b"") == "none"
+    assert schema_named(b"Obj\x01") == "unreadable header"
+
+
+# The exposure breaker
+
+
+def batch(mjd, score, threshold=0.5, survey="ztf") -> Outcomes:
+    """Scored alerts with these mid-exposure times and scores, and nothing else that matters here."""
+    count = len(score)
+    alerts = AlertBatch(
+        survey=survey,
+        index=np.arange(count),
+        candid=FIRST + np.arange(count),
+        object_id=["o"] * count,
+        band=["g"] * count,
+        schema=["ztf/4.02"] * count,
+        columns={"mjd": np.broadcast_to(np.asarray(mjd, float), (count,))},
+        triplets=np.zeros((0, 3, 63, 63), np.float32),
+    )
+    score = np.round(np.asarray(score, float), 6)
+    one = ScoredBatch(
+        alerts=alerts,
+        model=replace(MODEL, threshold=threshold),
+        features=np.zeros((count, 0), np.float32),
+        feature_names=(),
+        score=score,
+        p_real=score,
+        forward=score >= threshold,
+    )
+    return Outcomes(count, [one], [])
+
+
+def usual_scores(random, count):
+    """Mostly bogus, some real."""
+    return np.where(random.random(count) < 0.15, random.beta(8, 2, count), random.beta(2, 8, count))
+
+
+def a_night(breaker, exposures=60, typical=300, seed=0):
+    """Exposures 40 s apart, each twice as rich or half as rich as usual; what was held."""
+    random, held = np.random.default_rng(seed), 0
+    for at in range(exposures):
+        count = int(typical * np.exp(random.normal(0, 0.5)))
+        held += held_of(breaker.judge([], batch(61_000 + at * 40 / 86_400, usual_scores(random, count))))
+    return held
+
+
+def held_of(outcomes):
+    return sum(len(scored.held) for scored in outcomes)
+
+
+def test_a_normal_night_is_left_alone():
+    assert sum(a_night(ExposureBreaker(), exposures=200, seed=seed) for seed in range(5)) == 0
+
+
+def test_forty_thousand_bogus_of_one_exposure_are_held_but_for_the_first():
+    breaker = ExposureBreaker()
+    a_night(breaker)
+    random, forwarded, held = np.random.default_rng(1), 0, 0
+    for _ in range(157):  # one exposure, batch by batch; a subtraction gone wrong looks real to the forest
+        outcomes = breaker.judge([], batch(61_001.0, random.beta(9, 2, 256)))
+        forwarded += int(outcomes.scored[0].forward.sum())
+        held += held_of(outcomes)
+    assert forwarded < 600
+    assert held > 38_000
+    assert list(breaker.held()) == ["ztf/61001.00000"]
+    assert breaker.metrics.registry.get_sample_value("realbogus_held_total", {"survey": "ztf"}) == held
+    assert breaker.metrics.registry.get_sample_value("realbogus_held_exposures") == 1
+
+
+def test_too_many_candidates_alone_are_enough():
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0))
+    a_night(breaker)
+    random = np.random.default_rng(2)
+    outcomes = [breaker.judge([], batch(61_001.0, usual_scores(random, 256))) for _ in range(40)]
+    assert held_of(outcomes[5]) == 0
+    assert held_of(outcomes[-1]) > 0
+    assert "candidates so far where" in next(iter(outcomes[-1].scored[0].held.values())).why
+
+
+def test_other_exposures_go_on_while_one_is_held_and_after():
+    breaker = ExposureBreaker()
+    a_night(breaker)
+    breaker.judge([], batch(61_001.0, np.full(20_000, 0.9)))
+    random = np.random.default_rng(3)
+    for at in range(30):
+        assert held_of(breaker.judge([], batch(61_001 + (at + 1) * 40 / 86_400, usual_scores(random, 300)))) == 0
+
+
+def test_nothing_is_held_before_the_usual_is_known():
+    breaker = ExposureBreaker()
+    assert held_of(breaker.judge([], batch(61_000.0, np.full(40_000, 0.9)))) == 0
+
+
+def test_what_is_off_stays_off():
+    breaker = ExposureBreaker(ExposureSettings(times_usual=0, score_psi=0))
+    a_night(breaker)
+    assert held_of(breaker.judge([], batch(61_001.0, np.full(40_000, 0.9)))) == 0
+
+
+def test_surveys_have_each_their_own_usual():
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0))
+    a_night(breaker)
+    assert held_of(breaker.judge([], batch(61_001.0, np.full(40_000, 0.9), survey="rubin"))) == 0
+
+
+def test_what_was_held_before_a_restart_is_held_after_it():
+    breaker = ExposureBreaker()
+    breaker.restore([(key_of("ztf", 61_001.0), 61_001.0, "40000 candidates so far where 300 are usual")])
+    outcomes = breaker.judge([], batch(61_001.0, [0.9, 0.1]))
+    assert outcomes.scored[0].forward.tolist() == [False, False]
+    assert list(outcomes.scored[0].held) == [0]  # the other was not to be forwarded anyway
+
+
+def test_workers_that_share_the_partitions_each_find_it():
+    """Each of three workers sees a third of every exposure."""
+    random = np.random.default_rng(4)
+    for _ in range(3):
+        breaker = ExposureBreaker(ExposureSettings(least=100))
+        a_night(breaker, typical=100)
+        for _ in range(52):
+            outcomes = breaker.judge([], batch(61_001.0, usual_scores(random, 256)))
+        assert held_of(outcomes) > 0
+
+
+def test_a_held_alert_is_annotated_as_held_and_its_event_waits_in_a_topic_of_its_own():
+    class HoldAll(ExposureBreaker):
+        def _unlike(self, survey, one):
+            return "40000 candidates so far where 300 are usual"
+
+    free, held = Night(), Night(to=destinations(held="held"))
+    for night in (free, held):
+        night.send(*ALERTS)
+    free.run()
+    worker = held.run(reviews=[HoldAll()])
+    assert free.events()
+    assert held.events() == []
+    waiting = held.broker.messages("held")
+    assert [message.value for message in waiting] == [message.value for message in free.events()]
+    assert header(waiting[0], "held_by").startswith("ztf/")
+    by_candid = {message.key: message for message in held.annotated()}
+    for message in free.annotated():
+        before, after = annotation.decode(message.value), annotation.decode(by_candid[message.key].value)
+        is_held = before["decision"] == "forward"
+        assert after == {**before, "decision": "hold" if is_held else before["decision"]}
+        assert ("held_by" in dict(by_candid[message.key].headers)) == is_held
+    total = worker.ledger.total()
+    assert (total.consumed, total.scored, total.forwarded) == (10, 10, 0)
+
+
+# The shadow model
+
+
+def test_a_shadow_scores_the_same_alerts_into_a_column_of_its_own_and_nothing_follows():
+    plain, shadowed = Night(), Night()
+    shadow = Shadow({"ztf": model()}, "shadow", Policy(threshold=0.2))
+    for night in (plain, shadowed):
+        night.send(*ALERTS)
+    plain.run()
+    shadowed.run(reviews=[shadow])
+    assert shadowed.annotated() == plain.annotated()
+    assert shadowed.events() == plain.events()
+    second = shadowed.broker.messages("shadow")
+    assert candids(second) == candids(plain.annotated())
+    told = [annotation.decode(message.value) for message in second]
+    assert [one["score"] for one in told] == [annotation.decode(m.value)["score"] for m in plain.annotated()]
+    assert {one["threshold"] for one in told} == {0.2}
+    assert {one["decision"] for one in told} == {"hold", "reject"}
+    assert header(second[0], "shadow") == "true"
+    assert header(second[0], "source") == header(plain.annotated()[0], "source")
+
+
+def test_a_shadow_measures_for_itself_where_its_features_are_others():
+    shadow = Shadow({"ztf": model()}, "shadow", Policy(threshold=0.2))
+    outcomes = scorer().outcomes(ALERTS)
+    (scored,) = outcomes.scored
+    other = replace(scored, model=replace(scored.model, feature_set="other"), features=scored.features * 0)
+    (second,) = [shadow._second(other)]
+    assert second.score.tolist() == scored.score.tolist()
+
+
+def test_a_shadow_that_fails_costs_nothing_but_a_line_in_the_log(caplog):
+    class Broken:
+        def __getattr__(self, name):
+            raise ZeroDivisionError("a bug")
+
+    night = Night()
+    night.send(*ALERTS)
+    worker = night.run(reviews=[Shadow({"ztf": Broken()}, "shadow")])
+    assert worker.ledger.total().scored == 10
+    assert night.broker.messages("shadow") == []
+    assert caplog.text.count("the shadow model fails") == 1
+
+
+# Drift
+
+
+def test_the_same_scores_are_no_drift_and_others_are():
+    random = np.random.default_rng(0)
+    usual = counted(random.beta(2, 5, 20_000))
+    assert psi(usual, counted(random.beta(2, 5, 5_000))) < 0.01
+    assert psi(usual, counted(random.beta(5, 2, 5_000))) > 1
+    assert np.isnan(psi(usual, np.zeros(BINS)))
+
+
+def test_psi_is_the_sum_that_it_is_said_to_be():
+    reference, found = np.array([90.0, 10, *[0] * 8]), np.array([80.0, 20, *[0] * 8])
+    assert psi(reference, found) == pytest.approx(-0.1 * np.log(80 / 90) + 0.1 * np.log(20 / 10))
+
+
+def test_a_model_without_a_reference_is_compared_with_its_own_beginning():
+    random, drift = np.random.default_rng(0), ScoreDrift()
+    drift.add(random.beta(2, 5, LEARNED))
+    assert np.isnan(drift.psi())
+    drift.add(random.beta(2, 5, LEAST))
+    assert drift.psi() < 0.05
+    for _ in range(20):
+        drift.add(random.beta(5, 2, 1000))
+    assert drift.psi() > 1
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"reference": 3}, {"reference": {"score": [1]}}, {"reference": {"score": [float("nan")] * 10}}]
+)
+def test_a_manifest_without_a_usable_reference_has_none(entry):
+    assert reference_of(entry) is None
+
+
+def test_a_manifest_may_bring_the_reference():
+    assert reference_of({"reference": {"score": [0.1] * 10}}).tolist() == [0.1] * 10
+
+
+def test_drift_is_told_by_survey_and_begins_again_with_another_model():
+    watch = DriftWatch(scorer)
+    random = np.random.default_rng(0)
+    for _ in range(7):
+        watch.judge([], batch(61_000.0, random.beta(2, 5, 1000)))
+    found = watch.metrics.registry.get_sample_value
+    assert found("realbogus_score_psi", {"survey": "ztf"}) < 0.1
+    other = batch(61_000.0, random.beta(5, 2, 1000)).scored[0]
+    other = replace(other, model=replace(other.model, version="2"))
+    watch.judge([], Outcomes(1000, [other], []))
+    assert found("realbogus_score_psi", {"survey": "ztf"}) < 0.1
