@@ -1,4 +1,4 @@
-"""Drain the VOEvent outbox into its sinks: the archive folder, a Kafka topic, VOEvent brokers and subscribers.
+"""Drain the VOEvent outbox into its sinks: archive folder, Kafka topics, VOEvent brokers and subscribers, web pages.
 
     realbogus publish --config worker.toml
     realbogus publish --config worker.toml --until-idle 10
@@ -39,9 +39,10 @@ from rich.console import Console
 
 from realbogus import config
 from realbogus.errors import ConfigError
+from realbogus.packets.schemas import SchemaStore
 from realbogus.publish.archive import Archive
 from realbogus.publish.handover import Handover, withdrawals
-from realbogus.publish.kafka_topic import KafkaTopic
+from realbogus.publish.kafka_topic import JsonTopic, KafkaTopic
 from realbogus.publish.ledger import Ledger
 from realbogus.publish.metrics import PublisherMetrics
 from realbogus.publish.outbox import Counts, Publisher
@@ -52,6 +53,7 @@ from realbogus.publish.vtp_author import VtpAuthor
 from realbogus.publish.vtp_broadcaster import VtpBroadcaster
 from realbogus.stream.kafka import KafkaSink, KafkaSource, client_settings
 from realbogus.stream.protocols import SystemClock
+from realbogus.stream.schema_registry import SchemaRegistry
 from realbogus.telemetry import Health, Metrics, log_to_stderr, serve
 
 log = logging.getLogger(__name__)
@@ -192,12 +194,14 @@ def _sinks(settings: config.Settings, ledger: Ledger) -> Iterator[EventSink]:
         settings.kafka, create=output.create, partitions=output.partitions, replication=output.replication
     )
     with closing(topics):
-        topics.prepare([topic for topic in (publish.outbox, publish.topic) if topic])
+        topics.prepare([topic for topic in (publish.outbox, publish.topic, publish.json_topic) if topic])
     if publish.archive is not None:
         yield Archive(publish.archive)
+    properties = client_settings(settings.kafka, settings.kafka.producer)
     if publish.topic:
-        properties = client_settings(settings.kafka, settings.kafka.producer)
         yield KafkaTopic(publish.topic, properties, delivery_s=publish.delivery_s)
+    if publish.json_topic:
+        yield JsonTopic(publish.json_topic, properties, delivery_s=publish.delivery_s)
     if publish.vtp_author:
         yield VtpAuthor(*publish.vtp_address, refusal=lambda event: ledger.refusal(event, VtpAuthor.name))
     if publish.vtp_port:
@@ -205,6 +209,24 @@ def _sinks(settings: config.Settings, ledger: Ledger) -> Iterator[EventSink]:
             raise ConfigError(["publish.vtp_port needs section [voevent]: subscribers are told whose events they get"])
         ivorn = settings.voevent.prefix.rstrip("#")
         yield VtpBroadcaster(publish.vtp_host, publish.vtp_port, ivorn=ivorn, allow=publish.vtp_allow)
+    if publish.http_port:
+        yield _http(settings)
+
+
+def _http(settings: config.Settings) -> EventSink:
+    """The sink that people look at. A new catalogue takes what the archive holds."""
+    from realbogus.publish.evidence import EvidenceReader  # loads compiled code, which nobody else here needs
+    from realbogus.publish.http.sink import HttpSink, archived
+
+    publish, given = settings.publish, settings.input
+    address = given.schema_registry_url if given else ""
+    fetch = SchemaRegistry(address, limits=settings.limits) if address else None
+    reader = EvidenceReader(SchemaStore(fetch), settings.limits, (given and given.bare_schema) or None)
+    sink = HttpSink(publish.http_host, publish.http_port, publish.catalogue, reader=reader)
+    Console(stderr=True).print(f"candidates at {sink.address}", highlight=False, soft_wrap=True)
+    if publish.archive is not None and sink.catalogue.is_empty() and (count := sink.fill(archived(publish.archive))):
+        log.info("%d events of the archive are in the new catalogue", count)
+    return sink
 
 
 def _source(settings: config.Settings, metrics: Metrics) -> KafkaSource:
@@ -249,7 +271,7 @@ def _tell(counts: Counts, publish: PublishSettings) -> None:
     """The counts as JSON to stdout, and for people where the events lie to stderr."""
     print(json.dumps(counts.told()))
     where = [str(publish.archive)] if publish.archive is not None else []
-    where += [f"topic {publish.topic}"] if publish.topic else []
+    where += [f"topic {topic}" for topic in (publish.topic, publish.json_topic) if topic]
     where += [f"broker {publish.vtp_author}"] if publish.vtp_author else []
     where += [f"subscribers at {publish.vtp_host}:{publish.vtp_port}"] if publish.vtp_port else []
     Console(stderr=True).print(f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False)

@@ -1,7 +1,6 @@
 """What the page shows of an event beyond what the event says: its three stamps and its light curve.
 
-They come from the alert itself, which the worker lays beside the event in the outbox (header `ALERT`) where there is
-a page to show them. A damaged alert costs the event its pictures and nothing else.
+They come from the alert itself, which the worker lays beside the event in the outbox where there is a page for them.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from realbogus.packets.schemas import SchemaStore
 from realbogus.surveys import SURVEYS, recognise
 from realbogus.surveys.history import Point, light_curve
 from realbogus.thumbnails import thumbnail
-
-ALERT = "alert"  # header of an outbox record that holds the alert as it came
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ parsing. `_test` is there for tests and absent otherwise: hop takes any value of
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from realbogus.publish.sinks import SENT, Answer, Delivery
+from realbogus.voevent.reading import tell
+from realbogus.voevent.twin import twin
 from realbogus.voevent.validate import Event
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class KafkaTopic:
     """A sink that writes events to one topic and waits until all in-sync replicas have them."""
 
     name = "kafka"
+    form, content_type = "voevent", "application/xml"  # headers _format and content-type
 
     def __init__(self, topic: str, properties: Mapping[str, str], *, delivery_s: float = 30.0) -> None:
         self.topic = topic
@@ -64,14 +68,18 @@ class KafkaTopic:
     def close(self) -> None:
         """Nothing is queued: send waits."""
 
+    def value(self, event: Event) -> bytes:
+        """What is written of an event."""
+        return event.xml
+
     def _produce(self, event: Event, on_delivery: partial[None]) -> None:
         for last in (False, True):
             try:
                 self._producer.produce(
                     self.topic,
                     key=event.object_id.encode("utf-8"),
-                    value=event.xml,
-                    headers=headers(event),
+                    value=self.value(event),
+                    headers=headers(event, self.form, self.content_type),
                     on_delivery=on_delivery,
                 )
                 return
@@ -81,13 +89,26 @@ class KafkaTopic:
                 self._producer.flush(self._delivery_s)
 
 
-def headers(event: Event) -> list[tuple[str, str | bytes | None]]:
+class JsonTopic(KafkaTopic):
+    """The same with JSON twins, as GCN describes alerts, for those who do not read XML."""
+
+    name = "kafka-json"
+    form, content_type = "json", "application/json"
+
+    def value(self, event: Event) -> bytes:
+        """The twin of an event; the same event gives the same bytes."""
+        return json.dumps(twin(tell(event))).encode()
+
+
+def headers(
+    event: Event, form: str = KafkaTopic.form, content_type: str = KafkaTopic.content_type
+) -> list[tuple[str, str | bytes | None]]:
     """What a record says of its event; _id is derived from the IVORN, so that a repeat repeats it."""
     told: list[tuple[str, str | bytes | None]] = [
-        ("_format", b"voevent"),
+        ("_format", form.encode("ascii")),
         ("_id", uuid.uuid5(uuid.NAMESPACE_URL, event.ivorn).bytes),
         ("ivorn", event.ivorn.encode("ascii")),
-        ("content-type", b"application/xml"),
+        ("content-type", content_type.encode("ascii")),
         ("model_version", event.model_version.encode("utf-8")),
     ]
     return [*told, ("_test", b"true")] if event.role == "test" else told

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from realbogus.errors import VOEventError
 from realbogus.publish.ledger import Entry, Ledger
 from realbogus.publish.settings import PublishSettings
-from realbogus.publish.sinks import Answer, Delivery, EventSink
+from realbogus.publish.sinks import Answer, Delivery, EventSink, TakesAlerts
 from realbogus.stream.protocols import Clock, Message, Source, positions_after
 from realbogus.voevent import validate
 from realbogus.voevent.validate import Event
@@ -136,7 +136,7 @@ class Publisher:
         """The events of these records that may be sent: new ones, and those known with the same bytes."""
         if not messages:
             return []
-        drafts = [draft for message in messages if (draft := self._checked(message.value)) is not None]
+        drafts = [draft for message in messages if (draft := self._checked(message)) is not None]
         entered = self.ledger.enter(drafts, [lane.sink.name for lane in self.lanes], self.clock.now())
         for draft, one in zip(drafts, entered, strict=True):
             if one.entry in (Entry.CONFLICT, Entry.INVALID):
@@ -151,14 +151,18 @@ class Publisher:
         counts.invalid += found[Entry.INVALID]
         return [one.event for one in entered if one.event is not None]
 
-    def _checked(self, data: bytes) -> Event | None:
+    def _checked(self, message: Message) -> Event | None:
         try:
-            return validate.read(data, draft=True)
+            draft = validate.read(message.value, draft=True)
         except VOEventError as problem:
             log.error("a record of the outbox is no event and is set aside: %s", problem)
-            self.ledger.set_aside(data, str(problem), self.clock.now())
+            self.ledger.set_aside(message.value, str(problem), self.clock.now())
             self.counts.invalid += 1
             return None
+        for sink in self.sinks:
+            if isinstance(sink, TakesAlerts):
+                sink.lay(draft, message.headers)
+        return draft
 
     # From the ledger to the sinks
 

@@ -28,6 +28,10 @@ class PublishSettings:
     vtp_port: int = 0  # where subscribers of the VOEvent Transport Protocol connect, usually 8099; 0 = nowhere
     vtp_host: str = "127.0.0.1"  # address to listen on for them; the protocol has neither encryption nor passwords
     vtp_allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # networks that may connect
+    http_port: int = 0  # where people and programs look at events and follow them, usually 8100; 0 = nowhere
+    http_host: str = "127.0.0.1"  # address to listen on for them; put a web server with TLS before it for the world
+    catalogue: Path = Path("voevents/catalogue.sqlite")  # what is served there; made anew from the archive if lost
+    json_topic: str = ""  # Kafka topic for the events as JSON, as GCN describes alerts; "" = none
     batch: int = 200  # events taken from the outbox and entered together
     wait_s: float = 0.02  # s; longest an event waits for its batch to fill
     attempts: int = 20  # tries of one event at one sink before it is parked; with the waits below about 15 min
@@ -48,8 +52,9 @@ class PublishSettings:
         return host.strip("[]"), int(port)
 
     def _problems(self) -> Iterator[str]:
-        if self.archive is None and not (self.topic or self.vtp_author or self.vtp_port):
-            yield "publish.archive, topic, vtp_author and vtp_port are all off: events would go nowhere"
+        places = ("topic", "json_topic", "vtp_author", "vtp_port", "http_port")
+        if self.archive is None and not any(getattr(self, place) for place in places):
+            yield f"publish.archive, {', '.join(places[:-1])} and {places[-1]} are all off: events would go nowhere"
         if self.vtp_author and not _HOST_PORT.fullmatch(self.vtp_author):
             yield f"publish.vtp_author is {self.vtp_author!r}; expected host:port, such as 'broker.example.org:8098'"
         if self.ledger_database and not _DATABASE.fullmatch(self.ledger_database):
@@ -60,9 +65,10 @@ class PublishSettings:
         for name in ("outbox", "group_id"):
             if not getattr(self, name):
                 yield f"publish.{name} is empty"
-        if self.topic and self.topic == self.outbox:
-            yield f"publish.topic is the outbox {self.outbox!r} itself: the publisher would feed on its own events"
-        for name in ("port", "vtp_port"):
+        for name in ("topic", "json_topic"):
+            if getattr(self, name) == self.outbox:
+                yield f"publish.{name} is the outbox {self.outbox!r} itself: the publisher would feed on its own events"
+        for name in ("port", "vtp_port", "http_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 yield f"publish.{name} is {getattr(self, name)}; expected 0 to 65535"
         for network in self.vtp_allow:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from realbogus.stream.protocols import Headers
 from realbogus.voevent.validate import Event
 
 
@@ -39,3 +40,11 @@ class EventSink(Protocol):
 
     def close(self) -> None:
         """Let go."""
+
+
+@runtime_checkable
+class TakesAlerts(Protocol):
+    """A sink that also wants the alert that an event was made of."""
+
+    def lay(self, draft: Event, headers: Headers) -> None:
+        """Keep what lies beside a draft in the outbox; called before the event is sent, perhaps more than once."""

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from realbogus.errors import TransportError
+from realbogus.voevent.validate import parser
 
 HEADER_BYTES = 4
 MESSAGE_BYTES = 99_999  # largest message taken from a peer; ours are below 1 kB
@@ -85,9 +86,8 @@ def _root(data: bytes) -> etree._Element:
     """The root element, parsed with everything shut that reaches beyond the bytes."""
     if len(data) > MESSAGE_BYTES:
         raise TransportError(f"{len(data)} bytes; expected at most {MESSAGE_BYTES}")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, parser())
     except etree.XMLSyntaxError as error:
         raise TransportError(f"not well-formed: {error.msg}") from None
     if root.getroottree().docinfo.doctype:

@@ -1,8 +1,9 @@
 """VTP broadcaster: subscribers connect, and get every event, or those that their XPath filters find.
 
-Each subscriber has a queue of its own and its own pace; one that is mute, slow or hostile is dropped and delays nobody.
-Filters are evaluated in another process (`voevent.filters`): subscribers without filters never wait for them. The
-protocol has no replay: who is not connected gets nothing, and finds it in the archive or the Kafka topic.
+An event becomes a frame once and is written to everybody in one go; whoever does not take it at once has a bounded
+queue, and is dropped when that is full. Filters are evaluated in another process (`vtp_filters`), each distinct one
+once an event: subscribers without filters never wait for them. The protocol has no replay: who is not connected gets
+nothing, and finds it in the archive or the Kafka topic.
 """
 
 from __future__ import annotations
@@ -10,51 +11,135 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import sys
+import resource
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 
 from realbogus.errors import ConfigError, TransportError
 from realbogus.publish import vtp
 from realbogus.publish.sinks import SENT, Delivery
+from realbogus.publish.vtp_filters import Judge
 from realbogus.stream.protocols import Clock, SystemClock
-from realbogus.voevent.filters import CHARACTERS, FILTERS, INVALID, READY, YES
+from realbogus.voevent.filters import CHARACTERS, FILTERS, INVALID, SLOW, YES
 from realbogus.voevent.validate import Event
 
 log = logging.getLogger(__name__)
 
 ALIVE_S = 60.0  # s between our signs of life
 UNANSWERED = 2  # signs of life without an answer, after which a subscriber counts as gone
-QUEUE = 500  # events that may wait for one subscriber
-BACKLOG = 5000  # events that may wait for the filters
+QUEUE = 500  # events that may wait for one subscriber; they share their bytes with those of the others
+BUFFER_BYTES = 1 << 16  # that may wait to be taken by one subscriber's connection, beside its queue
 SUBSCRIBERS = 2000  # connections at once
-LEAVE_S = 2.0  # s that a subscriber may take to accept what is said last
-VERDICT_S = 5.0  # s, wall; the filter process ends itself far sooner
+LEAVE_S = 2.0  # s that subscribers may take to accept what is said last
+GIVE_S = 10.0  # s after which a batch counts as given, whatever the filters say
 
 
-@dataclass(eq=False)
-class Subscriber:
+class Subscriber(asyncio.Protocol):
     """One connection."""
 
-    writer: asyncio.StreamWriter
-    peer: str
-    messages: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(QUEUE))
-    filters: tuple[str, ...] = ()
-    unanswered: int = 0  # signs of life of ours that it did not answer
+    def __init__(self, broadcaster: VtpBroadcaster) -> None:
+        self._of = broadcaster
+        self._received = bytearray()
+        self._is_slow = False
+        self._waiting: deque[bytes] = deque()
+        self._unanswered = 0  # signs of life of ours
+        self._alive: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport
+        self.peer = ""
+        self.filters: tuple[str, ...] = ()
 
-    def put(self, message: bytes) -> None:
-        """Queue a message; a subscriber whose queue is full is dropped."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop: somebody is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport, address = transport, transport.get_extra_info("peername")
+        self.peer = str(address[0]) if address else "?"  # gone already
+        transport.set_write_buffer_limits(BUFFER_BYTES)
+        if why := self._of.admit(self):
+            self.drop(why)
+            return
+        log.info("subscriber %s connected", self.peer)
+        self.put(vtp.frame(self._of.message("authenticate")))
+        self._live_on()
+
+    def connection_lost(self, problem: Exception | None) -> None:
+        """Called by the loop: it is gone."""
+        log.info("subscriber %s is gone%s", self.peer, f": {problem}" if problem else "")
+        if self._alive is not None:
+            self._alive.cancel()
+        self._waiting.clear()
+        self._of.forget(self)
+
+    def pause_writing(self) -> None:
+        """Called by the loop: more than BUFFER_BYTES are not taken yet."""
+        self._is_slow = True
+
+    def resume_writing(self) -> None:
+        """Called by the loop: they are."""
+        self._is_slow = False
+        while self._waiting and not self._is_slow:
+            self._transport.write(self._waiting.popleft())
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop: it says something."""
+        self._received += data
         try:
-            self.messages.put_nowait(message)
-        except asyncio.QueueFull:
+            while (message := self._message()) is not None:
+                self._hear(vtp.read(message))
+        except TransportError as problem:
+            self.drop(str(problem))
+
+    def put(self, frame: bytes) -> None:
+        """Send a frame as soon as the connection takes it; a subscriber whose queue is full is dropped."""
+        if not self._is_slow:
+            self._transport.write(frame)
+        elif len(self._waiting) < QUEUE:
+            self._waiting.append(frame)
+        else:
             self.drop("does not keep up")
 
     def drop(self, why: str) -> None:
         """Close the connection, at once."""
-        if not self.writer.is_closing():
+        if not self._transport.is_closing():
             log.info("subscriber %s dropped: %s", self.peer, why)
-        self.writer.transport.abort()
+        self._transport.abort()
+
+    def has_all(self) -> bool:
+        """Whether everything was taken."""
+        return not self._waiting and not self._transport.get_write_buffer_size()
+
+    def _message(self) -> bytes | None:
+        """The next whole message of those received."""
+        if len(self._received) < vtp.HEADER_BYTES:
+            return None
+        end = vtp.HEADER_BYTES + vtp.frame_size(bytes(self._received[: vtp.HEADER_BYTES]))
+        if len(self._received) < end:
+            return None
+        message = bytes(self._received[vtp.HEADER_BYTES : end])
+        del self._received[:end]
+        return message
+
+    def _hear(self, message: vtp.Transport) -> None:
+        self._unanswered = 0  # any message shows life; pygcn answers nothing while it works
+        if message.role == "nak":
+            self.drop(f"refused an event: {message.result[:200]}")
+        elif message.role == "authenticate":
+            self.filters = _checked(message.filters)
+            if self.filters:
+                self._of.expect_filters()
+
+    def _live_on(self) -> None:
+        self._alive = asyncio.get_running_loop().call_later(self._of.alive_s, self._show_life)
+
+    def _show_life(self) -> None:
+        if self._unanswered >= UNANSWERED:
+            self.drop("shows no life")
+            return
+        self._unanswered += 1
+        self.put(vtp.frame(self._of.message("iamalive")))
+        self._live_on()
 
 
 class VtpBroadcaster:
@@ -76,12 +161,13 @@ class VtpBroadcaster:
         alive_s: float = ALIVE_S,
         clock: Clock | None = None,
     ) -> None:
-        self._host, self.port, self._ivorn, self._alive_s = host, port, ivorn, alive_s
+        self._host, self.port, self._ivorn, self.alive_s = host, port, ivorn, alive_s
         self._allowed = [ipaddress.ip_network(network) for network in allow]
         self._clock = clock or SystemClock()
         self._subscribers: set[Subscriber] = set()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._started, self._problem = threading.Event(), ""
+        _allow_connections(SUBSCRIBERS + 256)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="vtp", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -89,9 +175,14 @@ class VtpBroadcaster:
             raise ConfigError([f"publish.vtp_port: cannot listen on {host}:{port}: {self._problem}"])
 
     def send(self, events: Sequence[Event]) -> list[Delivery]:
-        """Give the events to all who are connected now; it never fails, for nobody is promised anything."""
-        for event in events:
-            self._loop.call_soon_threadsafe(self._give, event.xml)
+        """Give the events to all who are connected now; it never fails, for nobody is promised anything.
+
+        Returns once they are written, or wait in the queues of those who are slow.
+        """
+        given: Future[None] = Future()
+        self._loop.call_soon_threadsafe(self._give, [event.xml for event in events], given)
+        with suppress(TimeoutError):
+            given.result(GIVE_S)
         return [SENT] * len(events)
 
     def close(self) -> None:
@@ -105,134 +196,110 @@ class VtpBroadcaster:
         """Subscribers at this moment."""
         return len(self._subscribers)
 
+    # What subscribers ask, in the thread of the loop
+
+    def admit(self, subscriber: Subscriber) -> str:
+        """Count a subscriber in; why not, or ""."""
+        if len(self._subscribers) >= SUBSCRIBERS:
+            return "too many"
+        if subscriber.peer == "?" or not self._is_allowed(ipaddress.ip_address(subscriber.peer)):
+            return "not on the list"
+        self._subscribers.add(subscriber)
+        return ""
+
+    def _is_allowed(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        return any(address in network for network in self._allowed)
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """Count a subscriber out."""
+        self._subscribers.discard(subscriber)
+
+    def message(self, role: vtp.Role) -> bytes:
+        """A message of ours."""
+        return vtp.write(role, self._ivorn, self._clock.now())
+
+    def expect_filters(self) -> None:
+        """Make ready to evaluate filters before the next event comes."""
+        self._do(self._judge.start())
+
+    # The loop
+
     async def _run(self) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
-        self._to_filter: asyncio.Queue[bytes] = asyncio.Queue(BACKLOG)
-        self._judge = _Judge()
+        self._to_filter: asyncio.Queue[tuple[Sequence[bytes], Future[None]]] = asyncio.Queue()
+        self._judge = Judge()
         try:
-            server = await asyncio.start_server(self._connected, self._host, self.port)
+            server = await self._loop.create_server(
+                lambda: Subscriber(self), self._host, self.port, backlog=SUBSCRIBERS
+            )
         except OSError as error:
             self._problem = error.strerror or str(error)
             self._started.set()
             return
         self.port = server.sockets[0].getsockname()[1]
+        self._do(self._filter())
         self._started.set()
-        filtering = asyncio.create_task(self._filter())
         await self._leave.wait()
         server.close()
         await self._write_out()
-        filtering.cancel()
-        await asyncio.gather(filtering, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for subscriber in list(self._subscribers):
-            subscriber.writer.transport.abort()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+            subscriber.drop("we leave")
         await self._judge.end()
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _write_out(self) -> None:
         """Let the queues run empty, for LEAVE_S at most."""
-        waiting = [subscriber.messages.join() for subscriber in self._subscribers]
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._to_filter.join()
-                await asyncio.gather(*waiting)
+                while not all(subscriber.has_all() for subscriber in self._subscribers):
+                    await asyncio.sleep(0.01)
         except TimeoutError:
             log.info("subscribers did not take all in time")
 
-    # A connection
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = writer.get_extra_info("peername")
-        subscriber = Subscriber(writer, str(address[0]))
-        if len(self._subscribers) >= SUBSCRIBERS or not self._is_allowed(subscriber.peer):
-            subscriber.drop("not on the list" if len(self._subscribers) < SUBSCRIBERS else "too many")
-            return
-        log.info("subscriber %s connected", subscriber.peer)
-        self._subscribers.add(subscriber)
-        subscriber.put(vtp.write("authenticate", self._ivorn, self._clock.now()))
-        tasks = [asyncio.create_task(self._speak(subscriber)), asyncio.create_task(self._show_life(subscriber))]
-        try:
-            await self._listen(subscriber, reader)
-        except (OSError, EOFError):
-            log.info("subscriber %s left", subscriber.peer)
-        except TransportError as problem:
-            subscriber.drop(str(problem))
-        finally:
-            self._subscribers.discard(subscriber)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            writer.transport.abort()
-
-    def _is_allowed(self, peer: str) -> bool:
-        address = ipaddress.ip_address(peer)
-        return any(address in network for network in self._allowed)
-
-    async def _speak(self, subscriber: Subscriber) -> None:
-        while True:
-            message = await subscriber.messages.get()
-            subscriber.writer.write(vtp.frame(message))
-            await subscriber.writer.drain()
-            subscriber.messages.task_done()
-
-    async def _show_life(self, subscriber: Subscriber) -> None:
-        while True:
-            await asyncio.sleep(self._alive_s)
-            if subscriber.unanswered >= UNANSWERED:
-                subscriber.drop("shows no life")
-                return
-            subscriber.unanswered += 1
-            subscriber.put(vtp.write("iamalive", self._ivorn, self._clock.now()))
-
-    async def _listen(self, subscriber: Subscriber, reader: asyncio.StreamReader) -> None:
-        """Read what the subscriber says until it leaves."""
-        while True:
-            size = vtp.frame_size(await reader.readexactly(vtp.HEADER_BYTES))
-            message = vtp.read(await reader.readexactly(size))
-            subscriber.unanswered = 0  # any message shows life; pygcn answers nothing while it works
-            if message.role == "nak":
-                subscriber.drop(f"refused an event: {message.result[:200]}")
-            elif message.role == "authenticate":
-                subscriber.filters = _checked(message.filters)
-                if subscriber.filters:
-                    await self._judge.start()
-
     # Events
 
-    def _give(self, xml: bytes) -> None:
+    def _give(self, events: Sequence[bytes], given: Future[None]) -> None:
         """To those without filters now, to the others once their filters are asked."""
-        for subscriber in list(self._subscribers):
-            if not subscriber.filters:
-                subscriber.put(xml)
+        for frame in map(vtp.frame, events):
+            for subscriber in list(self._subscribers):
+                if not subscriber.filters:
+                    subscriber.put(frame)
         if any(subscriber.filters for subscriber in self._subscribers):
-            try:
-                self._to_filter.put_nowait(xml)
-            except asyncio.QueueFull:
-                log.error("too many events wait for filters; one is not given to subscribers with filters")
+            self._to_filter.put_nowait((events, given))
+        else:
+            given.set_result(None)
 
     async def _filter(self) -> None:
         while True:
-            xml = await self._to_filter.get()
-            verdicts: dict[str, bytes | None] = {}
-            for subscriber in list(self._subscribers):
-                for expression in subscriber.filters:
-                    if expression not in verdicts:
-                        verdicts[expression] = await self._judge.verdict(expression, xml)
-                self._deliver(subscriber, xml, [verdicts[expression] for expression in subscriber.filters])
+            events, given = await self._to_filter.get()
+            for xml in events:
+                await self._give_filtered(xml)
+            given.set_result(None)
             self._to_filter.task_done()
 
-    @staticmethod
-    def _deliver(subscriber: Subscriber, xml: bytes, verdicts: Sequence[bytes | None]) -> None:
-        if None in verdicts:
-            subscriber.drop("its filter takes too long")
-        elif INVALID in verdicts:
-            subscriber.drop("its filter is no XPath that means something here")
-        elif YES in verdicts:
-            subscriber.put(xml)
+    async def _give_filtered(self, xml: bytes) -> None:
+        asking: dict[str, list[Subscriber]] = {}
+        for subscriber in self._subscribers:
+            for expression in subscriber.filters:
+                asking.setdefault(expression, []).append(subscriber)
+        frame, served = vtp.frame(xml), set[Subscriber]()
+        async for expression, verdict in self._judge.verdicts(xml, asking):
+            for subscriber in asking[expression]:
+                if verdict == SLOW:
+                    subscriber.drop("its filter takes too long")
+                elif verdict == INVALID:
+                    subscriber.drop("its filter is no XPath that means something here")
+                elif verdict == YES and subscriber not in served:
+                    served.add(subscriber)
+                    subscriber.put(frame)
 
 
 def _checked(filters: Sequence[str]) -> tuple[str, ...]:
@@ -242,54 +309,9 @@ def _checked(filters: Sequence[str]) -> tuple[str, ...]:
     return tuple(filters)
 
 
-class _Judge:
-    """The process that evaluates filters; another one takes its place when a filter was the end of it."""
-
-    def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-        self._event = b""  # that the process holds
-        self._one_at_a_time = asyncio.Lock()
-
-    async def verdict(self, expression: str, xml: bytes) -> bytes | None:
-        """YES, NO or INVALID; None where the evaluation took too long."""
-        async with self._one_at_a_time:
-            to, back = await self._streams()
-            question = vtp.frame(b"F" + expression.encode("utf-8"))
-            if self._event != xml:
-                question, self._event = vtp.frame(b"E" + xml) + question, xml
-            try:
-                async with asyncio.timeout(VERDICT_S):
-                    to.write(question)
-                    await to.drain()
-                    return await back.readexactly(1)
-            except (OSError, EOFError, TimeoutError):
-                await self.end()
-                return None
-
-    async def start(self) -> None:
-        """Start the process before it is first needed."""
-        async with self._one_at_a_time:
-            await self._streams()
-
-    async def _streams(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
-        """Where to ask and where to listen, once the process is ready."""
-        process = self._process
-        if process is None:
-            command = (sys.executable, "-m", "realbogus.voevent.filters")
-            pipe = asyncio.subprocess.PIPE
-            process = self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-            self._event = b""
-            assert process.stdout is not None
-            await process.stdout.readexactly(len(READY))
-        assert process.stdin is not None
-        assert process.stdout is not None
-        return process.stdin, process.stdout
-
-    async def end(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def _allow_connections(many: int) -> None:
+    """Raise our own limit of open files, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = many if hard == resource.RLIM_INFINITY else min(many, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

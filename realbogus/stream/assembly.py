@@ -124,6 +124,7 @@ def open_worker(
         store=scorer.store,
         limits=settings.limits,
         bare_schema=given.bare_schema or None,
+        with_alert=bool(settings.publish.http_port),
     )
     if to.style is None:
         log.info("no section [voevent]: alerts are annotated, no events are made")

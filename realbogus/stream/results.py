@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from realbogus import __version__
 from realbogus.alerts import Outcomes, Rejected, ScoredBatch
@@ -33,6 +33,8 @@ from realbogus.voevent.build import build
 from realbogus.voevent.style import EventStyle
 
 log = logging.getLogger(__name__)
+
+ALERT = "alert"  # header of an event in the outbox: the alert that it was made of, as it came
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Destinations:
     store: SchemaStore = field(default_factory=SchemaStore)  # the scorer's: for packets that name their schema by id
     limits: Limits = field(default_factory=Limits)
     bare_schema: str | None = None
+    with_alert: bool = False  # lay the alert beside its event, for the publisher's pages
 
     def topics(self, inputs: Sequence[str]) -> list[str]:
         """Every topic that results of these input topics may go to."""
@@ -133,7 +136,8 @@ def _annotate(
             (results.forwarded if forward else results.held).append(index)
             topic = to.outbox if forward else to.held
             if to.style is not None and topic and (event := _event(scored, row, to.style, message, topic, results)):
-                placed.append((index, event))
+                fuller = to.with_alert and forward  # held ones may be many, and wait for long
+                placed.append((index, _with_alert(event, message, room(topic)) if fuller else event))
 
 
 def _annotated(
@@ -186,6 +190,14 @@ def _event(
         ("ivorn", event.ivorn.encode()),
         ("content-type", b"application/xml"),
         ("role", event.role.encode()),
-        *_held_by(scored, row),
     )
-    return Record(outbox, event.object_id.encode(), event.xml, headers, message.timestamp_ms)
+    key = event.object_id.encode()
+    if row in scored.held:  # what is held together lies together, in order with the note of its release
+        headers, key = (*headers, ("key", key), *_held_by(scored, row)), scored.held[row].by.encode()
+    return Record(outbox, key, event.xml, headers, message.timestamp_ms)
+
+
+def _with_alert(event: Record, message: Message, room: int) -> Record:
+    """The event with its alert beside it, where both fit into a record."""
+    fuller = replace(event, headers=(*event.headers, (ALERT, message.value)))
+    return fuller if size_of(fuller) <= room else event

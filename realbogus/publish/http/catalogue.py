@@ -49,17 +49,23 @@ CREATE TABLE IF NOT EXISTS citations (
     kind TEXT NOT NULL, number INTEGER NOT NULL REFERENCES events,
     PRIMARY KEY (cited, kind, number)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alerts (  -- as they came, until somebody has looked at them
+    object TEXT NOT NULL, candid TEXT NOT NULL, alert BLOB NOT NULL,
+    PRIMARY KEY (object, candid)
+) STRICT;
 CREATE TABLE IF NOT EXISTS evidence (
-    ivorn TEXT PRIMARY KEY,         -- of an event that comes, or is here
+    object TEXT NOT NULL, candid TEXT NOT NULL,
     science BLOB NOT NULL, template BLOB NOT NULL, difference BLOB NOT NULL, -- PNG
-    side_arcsec REAL NOT NULL, history TEXT NOT NULL
+    side_arcsec REAL NOT NULL, history TEXT NOT NULL,
+    PRIMARY KEY (object, candid)
 ) STRICT;
 """
 _STATE = """CASE
     WHEN EXISTS (SELECT 1 FROM citations WHERE cited = ivorn AND kind = 'retraction') THEN 'retracted'
     WHEN EXISTS (SELECT 1 FROM citations WHERE cited = ivorn AND kind = 'supersedes') THEN 'superseded'
     ELSE 'current' END"""
-_COLUMNS = f"number, local, ivorn, object, published, {_STATE} AS state"
+_COLUMNS = f"number, local, ivorn, object, candid, published, {_STATE} AS state"
+_OF_CANDIDATE = "FROM evidence WHERE object = ? AND candid = ?"
 STAMPS = ("science", "template", "difference")
 PATIENCE_S = 2.0  # s that one look-up may take
 _CHECK_EVERY = 20_000  # steps of SQLite's machine
@@ -77,6 +83,7 @@ class Entry:
     local: str
     ivorn: str
     object_id: str
+    candid: str
     published: float  # Unix time, s
     state: str  # "current", "superseded" or "retracted"
     twin: dict[str, Any]  # see `voevent.twin`
@@ -91,7 +98,9 @@ class Catalogue:
         self._path, self._local = path, threading.local()
         self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._writer.execute("PRAGMA journal_mode = WAL")
+        self._writer.execute("PRAGMA synchronous = FULL")  # what is entered outlives a power failure
         self._writer.executescript(_TABLES)
+        self._lock = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
 
     def close(self) -> None:
@@ -103,26 +112,47 @@ class Catalogue:
 
     def enter(self, events: Sequence[Event], now: float) -> list[int]:
         """Enter events, all in one transaction; gives the numbers of those that are new. A known one is left alone."""
-        self._writer.execute("PRAGMA synchronous = FULL")  # what is entered outlives a power failure
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
-            numbers = [number for event in events if (number := self._enter(event, now)) is not None]
-        except BaseException:
-            self._writer.execute("ROLLBACK")
-            raise
-        self._writer.execute("COMMIT")
-        return numbers
+        with self._writing():
+            return [number for event in events if (number := self._enter(event, now)) is not None]
 
-    def keep(self, ivorn: str, found: Evidence) -> None:
-        """Keep the evidence of an event, before it is entered; the first one stays."""
-        self._writer.execute("PRAGMA synchronous = NORMAL")  # synced with the event
-        history = evidence.to_json(found.history)
-        values = (ivorn, *found.stamps, found.side_arcsec, history)
-        self._writer.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?, ?, ?)", values)
+    def lay(self, event: Event, alert: bytes) -> None:
+        """Keep the alert that an event was made of until it is looked at; nothing if that has been done."""
+        query = (
+            "INSERT OR IGNORE INTO alerts SELECT ?, ?, ? "
+            "WHERE NOT EXISTS (SELECT 1 FROM evidence WHERE object = ? AND candid = ?)"
+        )
+        with self._writing():
+            self._writer.execute(query, (event.object_id, event.candid, alert, event.object_id, event.candid))
+
+    def laid(self, most: int) -> list[tuple[str, str, bytes]]:
+        """Alerts to look at: object, candid, bytes."""
+        with self._lock:
+            rows = self._writer.execute("SELECT object, candid, alert FROM alerts LIMIT ?", (most,))
+            return [(object_id, candid, bytes(alert)) for object_id, candid, alert in rows]
+
+    def keep(self, object_id: str, candid: str, found: Evidence | None) -> None:
+        """Keep what was found in an alert (None = nothing), and the alert itself no longer."""
+        with self._writing():
+            self._writer.execute("DELETE FROM alerts WHERE object = ? AND candid = ?", (object_id, candid))
+            if found is not None:
+                values = (object_id, candid, *found.stamps, found.side_arcsec, evidence.to_json(found.history))
+                self._writer.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def is_empty(self) -> bool:
         """Whether nothing was ever entered."""
-        return self._writer.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
+        return self.last() == 0
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, all or nothing, of one thread at a time."""
+        with self._lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
 
     def _enter(self, event: Event, now: float) -> int | None:
         told = tell(event)
@@ -182,15 +212,6 @@ class Catalogue:
             rows = [row for number in numbers if (row := db.execute(query, (number,)).fetchone())]
             return self._entries(db, rows)
 
-    def with_stamps(self, object_id: str, candid: str) -> Entry | None:
-        """The newest event of a candidate that has stamps."""
-        query = (
-            f"SELECT {_COLUMNS} FROM events WHERE object = ? AND candid = ? "
-            "AND EXISTS (SELECT 1 FROM evidence WHERE evidence.ivorn = events.ivorn) ORDER BY number DESC LIMIT 1"
-        )
-        with self._reading() as db:
-            return next(iter(self._entries(db, db.execute(query, (object_id, candid)).fetchall())), None)
-
     def xml(self, number: int) -> bytes:
         """The bytes of an event that is here."""
         with self._reading() as db:
@@ -203,33 +224,32 @@ class Catalogue:
             rows = db.execute(query, (ivorn,)).fetchmany(100)
             return list(zip([row[-1] for row in rows], self._entries(db, rows), strict=True))
 
-    def stamp(self, ivorn: str, stamp: str) -> bytes | None:
-        """A stamp as PNG; stamp is one of `STAMPS`."""
+    def stamp(self, object_id: str, candid: str, stamp: str) -> bytes | None:
+        """A stamp of a candidate as PNG; stamp is one of `STAMPS`."""
         assert stamp in STAMPS
         with self._reading() as db:
-            row = db.execute(f"SELECT {stamp} FROM evidence WHERE ivorn = ?", (ivorn,)).fetchone()
+            row = db.execute(f"SELECT {stamp} {_OF_CANDIDATE}", (object_id, candid)).fetchone()
         return None if row is None else bytes(row[0])
 
-    def history(self, ivorns: Iterable[str]) -> tuple[tuple[Point, ...], float]:
-        """The light curves of these events together, by time, and the side of their stamps, arcsec (0 = unknown)."""
-        points: dict[tuple[int, str, int], Point] = {}
+    def history(self, entries: Iterable[Entry]) -> tuple[tuple[Point, ...], float]:
+        """The light curves of these events in one, by time, and the side of their stamps, arcsec (0 = unknown)."""
+        points: dict[tuple[int, str, bool], Point] = {}
         side = 0.0
         with self._reading() as db:
-            for ivorn in ivorns:
-                row = db.execute("SELECT history, side_arcsec FROM evidence WHERE ivorn = ?", (ivorn,)).fetchone()
+            for one in {(entry.object_id, entry.candid) for entry in entries}:
+                row = db.execute(f"SELECT history, side_arcsec {_OF_CANDIDATE}", one).fetchone()
                 if row is not None:
                     side = float(row[1])
-                    known = {(round(p.mjd * 1e4), p.band, abs(p.sign)): p for p in evidence.from_json(row[0])}
-                    points = {**known, **points}
+                    points |= {_moment(point): point for point in evidence.from_json(row[0])}
         return tuple(sorted(points.values(), key=lambda point: (point.mjd, point.band))), side
 
     def _entries(self, db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> list[Entry]:
-        more = "SELECT json, EXISTS (SELECT 1 FROM evidence WHERE ivorn = ?) FROM documents WHERE number = ?"
+        more = f"SELECT json, EXISTS (SELECT 1 {_OF_CANDIDATE}) FROM documents WHERE number = ?"
         found = []
-        for number, local, ivorn, object_id, published, state, *_ in rows:
-            document, has_evidence = db.execute(more, (ivorn, number)).fetchone()
+        for number, local, ivorn, object_id, candid, published, state, *_ in rows:
+            document, has_evidence = db.execute(more, (object_id, candid, number)).fetchone()
             told = json.loads(document)
-            found.append(Entry(number, local, ivorn, object_id, published, state, told, bool(has_evidence)))
+            found.append(Entry(number, local, ivorn, object_id, candid, published, state, told, bool(has_evidence)))
         return found
 
     @contextmanager
@@ -248,6 +268,11 @@ class Catalogue:
             if str(error) != "interrupted":
                 raise
             raise TooMuch(f"the search took more than {PATIENCE_S:.0f} s; ask for less") from None
+
+
+def _moment(point: Point) -> tuple[int, str, bool]:
+    """What two packets tell alike of one measurement: the time to 10 s, the band, whether it is a limit."""
+    return round(point.mjd * 8640), point.band, point.sign == 0
 
 
 def _conditions(search: Search) -> tuple[str, list[Any]]:

@@ -167,16 +167,16 @@ class Site:
 
     async def stamp(self, request: web.Request) -> web.Response:
         """A stamp of an event."""
-        return await self._stamp(request.match_info["stamp"], self.catalogue.entry, request.match_info["id"])
+        entry = await self._entry(request.match_info["id"])
+        return await self._stamp(entry.object_id, entry.candid, request.match_info["stamp"])
 
     async def stamp_of_candidate(self, request: web.Request) -> web.Response:
         """A stamp by object and candidate, for links made before an event had a name."""
         at = request.match_info
-        return await self._stamp(at["stamp"], self.catalogue.with_stamps, at["object"], at["candid"])
+        return await self._stamp(at["object"], at["candid"], at["stamp"])
 
-    async def _stamp(self, stamp: str, find: Callable[..., Entry | None], *names: str) -> web.Response:
-        entry = await self.look(find, *names) if stamp in STAMPS and max(map(len, names)) <= searching.LONGEST else None
-        png = await self.look(self.catalogue.stamp, entry.ivorn, stamp) if entry else None
+    async def _stamp(self, object_id: str, candid: str, stamp: str) -> web.Response:
+        png = await self.look(self.catalogue.stamp, object_id, candid, stamp) if stamp in STAMPS else None
         if png is None:
             raise web.HTTPNotFound(text="there is no such stamp")
         return web.Response(body=png, content_type="image/png", headers={"Cache-Control": _LASTING})
