@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from realbogus.stream.protocols import NO_TIME, Headers, Message, Partition, Positions, Record, Source
@@ -78,9 +78,44 @@ class MemoryBroker:
         """A writer."""
         return MemorySink(self)
 
+    def log(self) -> MemoryLog:
+        """All topics, to look back on."""
+        return MemoryLog(self)
+
     def transactions(self) -> MemoryTransactions:
         """A writer in transactions."""
         return MemoryTransactions(self)
+
+
+@dataclass
+class MemoryLog:
+    """The topics as they are now; see `stream.log.Log`."""
+
+    broker: MemoryBroker
+
+    def topics(self) -> list[str]:
+        """All of them."""
+        return sorted(self.broker.topics)
+
+    def extent(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
+        """From the first to the last message."""
+        known = self.broker.topics
+        return {(topic, at): (0, len(log)) for topic in topics if topic in known for at, log in enumerate(known[topic])}
+
+    def since(self, partitions: Iterable[Partition], time_s: float) -> Positions:
+        """Offsets by time."""
+        logs = {one: self.broker.topics[one[0]][one[1]] for one in partitions}
+        return {one: sum(message.timestamp_ms < 1000 * time_s for message in log) for one, log in logs.items()}
+
+    def committed(self, group_id: str, partitions: Iterable[Partition]) -> Positions:
+        """How far a group is."""
+        known = self.broker.committed
+        return {one: known[group_id, one] for one in partitions if (group_id, one) in known}
+
+    def read(self, extent: Mapping[Partition, tuple[int, int]]) -> Iterator[Message]:
+        """The messages of these stretches."""
+        for (topic, number), (first, stop) in extent.items():
+            yield from self.broker.topics[topic][number][first:stop]
 
 
 @dataclass
@@ -204,11 +239,11 @@ class MemoryTransactions(MemorySink):
         """Open a transaction; what a dead one left open is taken back."""
         self._take_back()
 
-    def commit(self, positions: Positions, source: Source) -> bool:
+    def commit(self, positions: Positions, source: Source | None) -> bool:
         """Show the records and note the positions, both or neither."""
         try:
             self.before_flush()
-            good = source.member() is not None and source.commit(positions)
+            good = source is None or (source.member() is not None and source.commit(positions))
         except Abort:
             good = False
         if not good:

@@ -15,6 +15,9 @@ from realbogus.errors import ConfigError, RealbogusError, StreamError
 COMMANDS = {
     "worker": "consume alerts from Kafka, score and annotate them, hand promising ones to the publisher",
     "publish": "drain the VOEvent outbox into its sinks: archive folder and Kafka topic",
+    "ledger": "show, or prove, what became of every alert",
+    "dlq": "look into the dead letters and parked alerts, and send them back",
+    "exposures": "list exposures whose candidates are held, and release them",
     "rescore": "score archived packets from files, folders and tar nights",
     "train": "train a model from labelled packets or from the simulator",
     "models": "list, verify and promote models",

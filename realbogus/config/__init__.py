@@ -172,11 +172,14 @@ def _clashes(made: Mapping[str, Any]) -> list[str]:
     if given is None:
         return []
     output, publish = made.get("output") or OutputSettings(), made.get("publish") or PublishSettings()
+    exposures = made.get("exposures") or ExposureSettings()
     written = {
         "output.topic": output.topic,
         "output.dead_letters": output.dead_letters,
         "output.parked": output.parked,
+        "output.shadow": output.shadow,
         "publish.outbox": publish.outbox,
+        "exposures.held": exposures.held,
     }
     problems = [
         f"{where} is {topic_for(template, topic)!r}, which is also read: the worker would feed on its own results"
@@ -186,4 +189,6 @@ def _clashes(made: Mapping[str, Any]) -> list[str]:
     ]
     if publish.outbox in (output.topic, output.dead_letters, output.parked):
         problems.append(f"publish.outbox and a topic of [output] are both {publish.outbox!r}")
+    if exposures.held == publish.outbox:
+        problems.append(f"exposures.held and publish.outbox are both {publish.outbox!r}: nothing would be held")
     return problems

@@ -19,13 +19,13 @@ from realbogus.scoring import Scorer
 from realbogus.stream.delivery import AtLeastOnce, ExactlyOnce
 from realbogus.stream.duplicates import Window
 from realbogus.stream.hot_swap import HotSwap, followers
-from realbogus.stream.kafka import KafkaSink, KafkaSource, KafkaTransactions, move_group
+from realbogus.stream.kafka import KafkaLog, KafkaSink, KafkaSource, KafkaTransactions, move_group
 from realbogus.stream.nightly import MOST_NIGHTS, topics_of_the_night
 from realbogus.stream.protocols import Clock, SystemClock
 from realbogus.stream.results import Destinations
 from realbogus.stream.schema_registry import SchemaRegistry
 from realbogus.stream.slots import Place, place_in
-from realbogus.stream.watching import reviews_of
+from realbogus.stream.watching import reviews_of, still_held
 from realbogus.stream.worker import DAY_S, Worker
 from realbogus.surveys import SURVEYS
 from realbogus.telemetry import Health, Metrics
@@ -144,6 +144,8 @@ def open_worker(
             clock=clock,
         )
         stack.enter_context(closing(source))
+        with closing(KafkaLog(settings.kafka)) as before:
+            held = still_held(before, settings.exposures.held, clock.now() - DAY_S)
         swap = hot_swap(settings, scorer, metrics)
         stack.enter_context(swap.watching())
         health.parts["models"] = swap.status
@@ -159,7 +161,7 @@ def open_worker(
             metrics=metrics,
             health=health,
             window=Window(given.duplicates_window),
-            reviews=reviews_of(settings, lambda: swap.scorer, metrics, health),
+            reviews=reviews_of(settings, lambda: swap.scorer, metrics, health, held),
             hold=fetch.waiting if isinstance(fetch := scorer.store.fetch, SchemaRegistry) else lambda: "",
         )
 

@@ -12,6 +12,7 @@ stage           where it fell out: "decode", "read" or "score"
 topic, partition, offset, timestamp   where and when it was read; timestamp in ms, Unix time
 code_version    of realbogus
 attempt         1, one more at each replay
+schema          what it says of its schema, see `packets.naming`
 null_value      "true" where the message had no value at all, which is not the same as an empty one
 survey, candid, object_id   as far as they could be read
 length, sha256  of the whole value, where it is larger than the dead letter topic takes: then the value
@@ -27,6 +28,7 @@ from collections.abc import Mapping
 from realbogus import __version__
 from realbogus.alerts import Rejected
 from realbogus.errors import Reason
+from realbogus.packets.naming import schema_named
 from realbogus.stream.protocols import Headers, Message, Record
 
 PREFIX = "__rb.errors."
@@ -100,6 +102,7 @@ def _headers(message: Message, rejected: Rejected) -> Headers:
         "timestamp": message.timestamp_ms,
         "code_version": __version__,
         "attempt": attempt_of(message) + 1,
+        "schema": schema_named(message.value),
         "survey": rejected.survey,
         "candid": rejected.candid,
         "object_id": rejected.object_id,

@@ -101,8 +101,11 @@ class TransactionalSink(Sink, Protocol):
     def begin(self) -> None:
         """Open a transaction: what is sent from here on belongs to it."""
 
-    def commit(self, positions: Positions, source: Source) -> bool:
-        """Make all of it visible and the positions known; False where none of it is, and none of it ever will be."""
+    def commit(self, positions: Positions, source: Source | None) -> bool:
+        """Make all of it visible and the positions known; False where none of it is, and none of it ever will be.
+
+        Without a source there are no positions to note.
+        """
 
 
 class Delivery(Protocol):

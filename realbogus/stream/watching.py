@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from realbogus.alerts import ModelId, Outcomes
@@ -15,6 +15,8 @@ from realbogus.resources import shipped
 from realbogus.scoring import Scorer
 from realbogus.stream.circuit_breaker import CircuitBreaker
 from realbogus.stream.exposure_breaker import ExposureBreaker
+from realbogus.stream.holds import Hold, holds
+from realbogus.stream.log import Log, from_time
 from realbogus.stream.protocols import Message
 from realbogus.stream.review import Review
 from realbogus.stream.shadow import Shadow
@@ -47,15 +49,27 @@ class DriftWatch(Review):
         return reference_of(model.manifest) if model else None
 
 
-def reviews_of(settings: Settings, scorer: Callable[[], Scorer], metrics: Metrics, health: Health) -> list[Review]:
-    """The reviews in their order: what stops comes first, what only looks comes last."""
+def reviews_of(
+    settings: Settings, scorer: Callable[[], Scorer], metrics: Metrics, health: Health, held: Iterable[Hold] = ()
+) -> list[Review]:
+    """The reviews in their order: what stops comes first, what only looks comes last.
+
+    held are the exposures that were on hold before this worker began.
+    """
     reviews: list[Review] = [CircuitBreaker(settings.breaker, metrics, health)]
     exposures = ExposureBreaker(settings.exposures, metrics)
+    exposures.restore((hold.exposure, hold.mjd, hold.why) for hold in held)
     health.parts["held_exposures"] = exposures.held
     reviews += [exposures, DriftWatch(scorer, metrics)]
     if settings.models.shadow:
         reviews.append(shadow_of(settings, metrics))
     return reviews
+
+
+def still_held(log: Log, topic: str, since_s: float) -> list[Hold]:
+    """The exposures of which events wait that were held at or after a time (Unix, s)."""
+    found = holds(log.read(from_time(log, log.extent([topic]), since_s)))
+    return [hold for hold in found.values() if hold.waiting and not math.isnan(hold.mjd)]
 
 
 def shadow_of(settings: Settings, metrics: Metrics) -> Shadow:

@@ -68,7 +68,7 @@ class KafkaTransactions(KafkaSink):
         except KafkaException as problem:
             self._fault = problem.args[0]
 
-    def commit(self, positions: Positions, source: Source) -> bool:
+    def commit(self, positions: Positions, source: Source | None) -> bool:
         """Commit the open transaction; see `protocols.TransactionalSink`. May be called from a thread of its own.
 
         Who we are in the group is asked last of all: a change of the group that took nothing from us then does no
@@ -77,7 +77,8 @@ class KafkaTransactions(KafkaSink):
         try:
             self._refuse(self._fault)
             offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
-            self._attempt(lambda: self._producer.send_offsets_to_transaction(offsets, _member(source)))
+            if source is not None:
+                self._attempt(lambda: self._producer.send_offsets_to_transaction(offsets, _member(source)))
             self._attempt(self._producer.commit_transaction)
         except _Lost as lost:
             self._take_back(lost)
