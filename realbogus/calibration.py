@@ -18,6 +18,7 @@ from realbogus.errors import ModelError
 
 MAX_KNOTS = 4096
 ISOTONIC_NEEDS = 5_000  # rows; with fewer a logistic curve has the smaller error
+PRIORS = (1e-4, 0.9)  # share of real that a night may be believed to have
 _CURVE = np.linspace(0.0, 1.0, 257)  # scores at which a logistic curve is tabled: its error stays under 1e-4 between
 
 
@@ -148,6 +149,25 @@ def at_prior(p_real: Column, trained_at: float, prior: float) -> Column:
     """p_real as it is where the share of real is `prior` and not that of training (Saerens et al. 2002)."""
     odds_real, odds_bogus = p_real * prior / trained_at, (1 - p_real) * (1 - prior) / (1 - trained_at)
     return np.asarray(odds_real / (odds_real + odds_bogus))
+
+
+def estimated_prior(
+    p_real: Column, trained_at: float, *, low: float = PRIORS[0], high: float = PRIORS[1], steps: int = 500
+) -> float:
+    """The share of real among these alerts, from their p_real at the training prior alone.
+
+    Expectation maximisation (Saerens, Latinne & Decaestecker 2002), kept within [low, high]: a night without a real
+    alert would end at 0, where no later alert could be real. NaN are left out; without any number it is trained_at.
+    """
+    known = p_real[np.isfinite(p_real)]
+    prior = float(np.clip(trained_at, low, high))
+    if not len(known):
+        return prior
+    for _ in range(steps):
+        before, prior = prior, float(np.clip(at_prior(known, trained_at, prior).mean(), low, high))
+        if abs(prior - before) < 1e-9:
+            break
+    return prior
 
 
 def _logit(score: Column) -> Column:

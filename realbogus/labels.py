@@ -15,6 +15,7 @@ from realbogus.training.examples import Label, LabelSet
 from realbogus.training.splits import joined_groups
 
 MAX_ROWS = 5_000_000
+CELL_DEG = 5.0  # side of a part of the sky that a split by field keeps together
 ASTEROID = "known asteroid"  # how the manifest's label_source begins for them
 NOISY = 0.9  # braai from which a panel's "bogus" is in doubt: mostly residuals on bright stars, some true variables
 
@@ -45,6 +46,7 @@ def read_manifest(path: Path, survey: str = "ztf") -> LabelSet:
                 source="panel",
                 group=group,
                 night=row["component"],
+                field=_sky(row),
                 kind=row["panel_kind"].partition("/")[0],
                 references={name: float(row[name]) for name in ("rb", "drb", "braai") if row[name]},
                 slices=_slices(row),
@@ -68,6 +70,7 @@ def read_truth(path: Path) -> LabelSet:
             source="simulated",
             group=f"simulated {group}",
             night=f"simulated {row['night']}",
+            field=f"simulated {row['field']}",
             kind=row["kind"],
             snr=_number(row, "snr", path),
         )
@@ -78,6 +81,13 @@ def _shared(row: Mapping[str, str]) -> tuple[str, str, str]:
     """What a simulated alert may share with others."""
     sky = f"field {row['field']} detector {row['detector']}"
     return f"object {row['object_id']}", f"exposure {row['exposure']}", sky
+
+
+def _sky(row: Mapping[str, str]) -> str:
+    """The part of the sky, CELL_DEG a side; "" where the table does not tell."""
+    if not (row.get("ra") and row.get("dec")):
+        return ""
+    return f"sky {int(float(row['ra']) // CELL_DEG)} {int((float(row['dec']) + 90) // CELL_DEG)}"
 
 
 def _slices(row: Mapping[str, str]) -> frozenset[str]:

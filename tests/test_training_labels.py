@@ -179,7 +179,7 @@ def test_the_command_trains_a_model_that_verifies_and_scores(simulated, tmp_path
 
 def test_the_command_names_everything_that_is_missing_at_once(tmp_path, capsys):
     assert main(["train", "--name", "demo", "--version", "1"]) == 2
-    assert "nothing to train on" in capsys.readouterr().err
+    assert "no labelled alerts" in capsys.readouterr().err
     wrong = ["--packets", "x", "--simulated", str(tmp_path)]
     assert main(["train", "--name", "demo", "--version", "1", *wrong]) == 2
     told = capsys.readouterr().err

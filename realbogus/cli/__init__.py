@@ -20,6 +20,8 @@ COMMANDS = {
     "exposures": "list exposures whose candidates are held, and release them",
     "rescore": "score archived packets from files, folders and tar nights",
     "train": "train a model from labelled packets or from the simulator",
+    "evaluate": "tell how good a model is: one page and one JSON object",
+    "compare": "compare two models on identical alerts",
     "models": "list, verify and promote models",
     "inspect": "print a packet and draw its triplet with score and contributions",
     "simulate": "make a night of alerts with known truth",

@@ -18,26 +18,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from realbogus import archives
+from realbogus.cli.examples import add_data_arguments, data_problems, progress_bar, read_examples
 from realbogus.errors import ConfigError
 from realbogus.features import FEATURE_SETS
-from realbogus.labels import read_manifest, read_truth
 from realbogus.model import Model, model_from
 from realbogus.registry import Registry
 from realbogus.resources import shipped
-from realbogus.surveys import SURVEYS
 from realbogus.training.card import FIGURES, TITLES, figure, said_of
-from realbogus.training.examples import Examples, LabelSet, joined
 from realbogus.training.fit import KINDS, Recipe, train
-from realbogus.training.labelled import Tally, examples
 from realbogus.training.package import package
 
 DEFAULT = Recipe()
@@ -46,15 +39,7 @@ FEATURES = "fast-1"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `realbogus train`."""
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--packets", nargs="+", metavar="PATH", help="folders, globs, packets or tars of labelled packets"
-    )
-    data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels")
-    data.add_argument(
-        "--simulated", nargs="+", type=Path, metavar="PATH", default=[], help="simulated nights with truth"
-    )
-    data.add_argument("--survey", choices=sorted(SURVEYS), default="ztf", help="whose alerts (default: ztf)")
+    add_data_arguments(parser)
     made = parser.add_argument_group("model")
     made.add_argument("--name", required=True, help="of the model: small letters, digits, dots and dashes")
     made.add_argument("--version", required=True, help="of the model, likewise")
@@ -83,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, judge, fit, write, tell."""
-    _check(options)
+    if problems := data_problems(options):
+        raise ConfigError(problems)
     registry, spec = Registry(options.models or shipped("models")), f"{options.name}/{options.version}"
     registry.check_new(spec)
     recipe = Recipe(
@@ -96,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
         simulated_weight=options.simulated_weight,
     )
     console = Console(stderr=True)
-    with _progress(console) as progress:
-        table = joined(list(_read(options, progress)))
+    with progress_bar(console) as progress:
+        table = read_examples(options, FEATURE_SETS[options.feature_set], progress)
         bar = progress.add_task("judging and fitting", total=recipe.steps())
         trained = train(table, recipe, lambda done: progress.update(bar, advance=1, description=done), options.threads)
         progress.update(bar, completed=recipe.steps())
@@ -114,67 +100,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _default_set() -> str:
     return FEATURES if FEATURES in FEATURE_SETS else next(iter(FEATURE_SETS))
-
-
-def _check(options: argparse.Namespace) -> None:
-    problems = []
-    if not options.packets and not options.simulated:
-        problems.append("nothing to train on: give --packets with --manifest, or --simulated, or both")
-    if bool(options.packets) != bool(options.manifest):
-        problems.append("--packets and --manifest go together")
-    if options.manifest and not options.manifest.is_file():
-        problems.append(f"--manifest {options.manifest}: no such file")
-    problems += [
-        f"--simulated {night}: there is no {_truth(night)}"
-        for night in options.simulated
-        if not _truth(night).is_file()
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def _read(options: argparse.Namespace, progress: Progress) -> Iterator[Examples]:
-    """The examples of every source, one after the other."""
-    if options.packets:
-        labels = read_manifest(options.manifest, options.survey)
-        yield _examples(options, progress, options.packets, labels, "packets")
-    for night in options.simulated:
-        yield _examples(options, progress, [night], read_truth(_truth(night)), night.name)
-
-
-def _truth(night: Path) -> Path:
-    """Where the truth of a simulated night lies."""
-    return (night if night.is_dir() else night.parent) / "truth.csv"
-
-
-def _examples(
-    options: argparse.Namespace, progress: Progress, paths: list[str | Path], labels: LabelSet, what: str
-) -> Examples:
-    bar, tally = progress.add_task(f"measuring {what}", total=len(labels.by_candid)), Tally()
-    found = examples(
-        (message for _, message in archives.messages(paths)),
-        labels,
-        FEATURE_SETS[options.feature_set],
-        survey=options.survey,
-        tell=lambda count: progress.update(bar, advance=count),
-        tally=tally,
-    )
-    progress.update(bar, total=tally.read, completed=tally.read)
-    progress.console.print(f"{what}: {tally}")
-    return found
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        transient=not sys.stderr.isatty(),
-    )
 
 
 def _tell(console: Console, model: Model) -> None:

@@ -84,8 +84,20 @@ def with_intervals(
     sound = table[np.isfinite(table).all(axis=1)]  # resamplings that held what every figure needs
     low, high = np.percentile(sound, LEVEL, axis=0) if len(sound) else (table[0], table[0])
     return {
-        name: {"value": _rounded(found), "low": _rounded(low[i]), "high": _rounded(high[i])}
+        name: {"value": rounded(found), "low": rounded(low[i]), "high": rounded(high[i])}
         for i, (name, found) in enumerate(value.items())
+    }
+
+
+def overall(examples: Examples, score: Column, p_real: Column, seed: int) -> dict[str, Any]:
+    """How many rows there are, and the figures of merit of their out-of-fold scores."""
+    is_real = examples.is_real
+    return {
+        "rows": len(examples),
+        "real": int(is_real.sum()),
+        "bogus": int((~is_real).sum()),
+        "groups": len(np.unique(examples.group)),
+        "overall": with_intervals(lambda i: measures(score[i], p_real[i], is_real[i]), examples.group, seed),
     }
 
 
@@ -93,12 +105,8 @@ def evaluate(examples: Examples, score: Column, p_real: Column, seed: int) -> di
     """Everything that is said of one set of out-of-fold scores: overall, without the doubtful, and by subset."""
     is_real = examples.is_real
     found: dict[str, Any] = {
-        "rows": len(examples),
-        "real": int(is_real.sum()),
-        "bogus": int((~is_real).sum()),
-        "groups": len(np.unique(examples.group)),
-        "overall": with_intervals(lambda i: measures(score[i], p_real[i], is_real[i]), examples.group, seed),
-        "slices": _slices(examples, score, seed),
+        **overall(examples, score, p_real, seed),
+        "slices": subsets(examples, score, seed),
         "kinds": _kinds(examples, score),
         "snr": _by_snr(examples, score),
         "paired": paired(examples, score, examples.references, seed),
@@ -126,11 +134,11 @@ def threshold_table(examples: Examples, score: Column, seed: int) -> list[dict[s
 
         entry = with_intervals(rates, examples.group, seed)
         passed = float((score[~is_real] >= cut).mean()) if (~is_real).any() else float("nan")
-        table.append({"stated_fpr": fpr, "fpr": _rounded(passed), **entry})
+        table.append({"stated_fpr": fpr, "fpr": rounded(passed), **entry})
     return table
 
 
-def _slices(examples: Examples, score: Column, seed: int) -> dict[str, Any]:
+def subsets(examples: Examples, score: Column, seed: int) -> dict[str, Any]:
     """Share of each named subset at or above the cuts at 5 and 10 % false positives."""
     found = {}
     for name, inside in examples.slices.items():
@@ -157,7 +165,7 @@ def _kinds(examples: Examples, score: Column) -> dict[str, Any]:
         for real, word in ((True, "real"), (False, "bogus")):
             inside = (examples.kind == kind) & (examples.is_real == real)
             if inside.any():
-                passed = _rounded(float((score[inside] >= cut).mean()))
+                passed = rounded(float((score[inside] >= cut).mean()))
                 found[f"{word}: {kind or 'not told'}"] = {"rows": int(inside.sum()), "passed_at_fpr_5": passed}
     return found
 
@@ -171,9 +179,9 @@ def _by_snr(examples: Examples, score: Column) -> dict[str, Any]:
         if min(real.sum(), (~real).sum()) >= LEAST:
             found[f"{low:g} to {high:g}"] = {
                 "rows": int(inside.sum()),
-                "auc": _rounded(auc(score[inside], real)),
-                "mdr_at_fpr_1": _rounded(mdr_at(0.01, score[inside], real)),
-                "mdr_at_fpr_5": _rounded(mdr_at(0.05, score[inside], real)),
+                "auc": rounded(auc(score[inside], real)),
+                "mdr_at_fpr_1": rounded(mdr_at(0.01, score[inside], real)),
+                "mdr_at_fpr_5": rounded(mdr_at(0.05, score[inside], real)),
             }
     return found
 
@@ -206,6 +214,6 @@ def _mdr(fpr: float) -> Callable[[Column, Real], float]:
     return lambda score, is_real: mdr_at(fpr, score, is_real)
 
 
-def _rounded(number: float) -> float | None:
+def rounded(number: float) -> float | None:
     """Six decimals; None where there is no number, since a manifest holds no NaN."""
     return round(float(number), 6) if np.isfinite(number) else None

@@ -81,6 +81,16 @@ class Examples:
         }
         return replace(self, **picked, **tables)
 
+    def with_features(self, names: Sequence[str]) -> Examples:
+        """The same rows with some of their features, in the order of names."""
+        place = {name: at for at, name in enumerate(self.names)}
+        columns = [place[name] for name in names]
+        return replace(self, names=tuple(names), X=np.ascontiguousarray(self.X[:, columns]))
+
+    def looked_up(self, by_candid: Mapping[int, float]) -> Column:
+        """A number for each row, NaN where the mapping has none: (N,)."""
+        return np.array([by_candid.get(candid, np.nan) for candid in self.candid.tolist()], dtype=np.float64)
+
     def simulated(self) -> NDArray[np.bool_]:
         """Which of them are simulated."""
         return np.asarray(self.source == "simulated")

@@ -24,6 +24,7 @@ from realbogus.training.isolation import fit_novelty
 from realbogus.training.splits import SPLITS, UNTESTED, Folds, can_split, folds
 
 KINDS = ("extra trees", "random forest")
+IN_FULL = ("exposures", "nights")  # splits of which subsets and other scores are told
 GOLDEN_ROWS = 256
 STEPS_AFTER = len(BASELINES) + 2  # of training, after judging: each baseline, the forest, the novelty
 
@@ -93,7 +94,8 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
             fold, score = _held_out(examples, split, recipe, tell, threads)
         tested = counted & (fold != UNTESTED)
         p_real = _calibrated(score, examples.is_real, fold, counted, kept)
-        splits[split] = evaluate.evaluate(examples.rows(tested), score[tested], p_real[tested], recipe.seed)
+        said = evaluate.evaluate if split in IN_FULL else evaluate.overall
+        splits[split] = said(examples.rows(tested), score[tested], p_real[tested], recipe.seed)
         tell(f"judged by {split}")
     others = baselines(examples, weights(examples, recipe), kept_fold, recipe.seed, tell)
     theirs = {name: column[counted] for name, column in others.scores.items()}

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from realbogus import packets
-from realbogus.alerts import AlertBatch, Column
+from realbogus.alerts import AlertBatch, Column, Triplets
 from realbogus.errors import LabelError
 from realbogus.features import extract
 from realbogus.limits import Limits
@@ -66,6 +66,18 @@ def examples(
     if not parts:
         raise LabelError(f"none of these packets has a label; {tally}")
     return joined(parts)
+
+
+def triplets_of(messages: Iterable[bytes], candids: Iterable[int], *, survey: str = "ztf") -> dict[int, Triplets]:
+    """The triplets (3, 63, 63) of these alerts by candid, as they were measured; those that are not met are absent."""
+    wanted, found = set(candids), {}
+    for batch in _batches(iter(messages), survey, Tally(), lambda _: None):
+        for row, candid in enumerate(batch.candid.tolist()):
+            if candid in wanted and candid not in found:
+                found[candid] = batch.triplets[row].copy()
+        if len(found) == len(wanted):
+            break
+    return found
 
 
 def _met(candid: int, seen: set[int]) -> bool:

@@ -13,7 +13,7 @@ from realbogus.training.examples import Examples, Texts
 Folds = NDArray[np.int64]  # (N,) the fold in which each row is tested; UNTESTED = it only helps to fit
 
 UNTESTED = -1
-LATER = 0.2  # share of each class that the latest nights hold at least, where they alone are tested
+LATER = 0.15  # share of each class that the latest nights hold at least, where they alone are tested
 SPLITS = {  # name -> what it answers
     "exposures": "no exposure and no object on both sides: a new exposure of known nights",
     "nights": "no night on both sides: a new night",

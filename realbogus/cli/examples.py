@@ -1,0 +1,116 @@
+"""Labelled packets on the command line: the arguments that say where they are, and reading them with a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from realbogus import archives
+from realbogus.labels import read_manifest, read_truth
+from realbogus.model import Model, load_model
+from realbogus.registry import Registry
+from realbogus.surveys import SURVEYS
+from realbogus.training.examples import Examples, LabelSet, joined
+from realbogus.training.labelled import Tally, examples
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where labelled packets and simulated nights are."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--packets", nargs="+", metavar="PATH", help="folders, globs, packets or tars of labelled packets"
+    )
+    data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels")
+    data.add_argument(
+        "--simulated", nargs="+", type=Path, metavar="PATH", default=[], help="simulated nights with truth"
+    )
+    data.add_argument("--survey", choices=sorted(SURVEYS), default="ztf", help="whose alerts (default: ztf)")
+
+
+def data_problems(options: argparse.Namespace) -> list[str]:
+    """What is wrong with these arguments, in sentences."""
+    problems = []
+    if not options.packets and not options.simulated:
+        problems.append("no labelled alerts: give --packets with --manifest, or --simulated, or both")
+    if bool(options.packets) != bool(options.manifest):
+        problems.append("--packets and --manifest go together")
+    if options.manifest and not options.manifest.is_file():
+        problems.append(f"--manifest {options.manifest}: no such file")
+    problems += [
+        f"--simulated {night}: there is no {_truth(night)}"
+        for night in options.simulated
+        if not _truth(night).is_file()
+    ]
+    return problems
+
+
+def read_examples(options: argparse.Namespace, names: Sequence[str], progress: Progress) -> Examples:
+    """The labelled ones among the packets of every source, measured with these features."""
+    return joined(list(_read(options, names, progress)))
+
+
+def messages(options: argparse.Namespace) -> Iterator[bytes]:
+    """All packets again, as they come."""
+    for _, message in archives.messages([*(options.packets or []), *options.simulated]):
+        yield message
+
+
+def progress_bar(console: Console) -> Progress:
+    """What is being done, how much of it, and how long it will take; on stderr."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=not sys.stderr.isatty(),
+    )
+
+
+def find_model(registry: Registry, spec: str | None) -> Model:
+    """A model told as name/version or as a folder; by default the promoted one."""
+    if spec is not None and (Path(spec) / "manifest.json").is_file():
+        return load_model(Path(spec))
+    return registry.load(spec)
+
+
+def _read(options: argparse.Namespace, names: Sequence[str], progress: Progress) -> Iterator[Examples]:
+    if options.packets:
+        labels = read_manifest(options.manifest, options.survey)
+        yield _examples(options, names, progress, options.packets, labels, "packets")
+    for night in options.simulated:
+        yield _examples(options, names, progress, [night], read_truth(_truth(night)), night.name)
+
+
+def _truth(night: Path) -> Path:
+    """Where the truth of a simulated night lies."""
+    return (night if night.is_dir() else night.parent) / "truth.csv"
+
+
+def _examples(
+    options: argparse.Namespace,
+    names: Sequence[str],
+    progress: Progress,
+    paths: Sequence[str | Path],
+    labels: LabelSet,
+    what: str,
+) -> Examples:
+    bar, tally = progress.add_task(f"measuring {what}", total=len(labels.by_candid)), Tally()
+    found = examples(
+        (message for _, message in archives.messages(paths)),
+        labels,
+        names,
+        survey=options.survey,
+        tell=lambda count: progress.update(bar, advance=count),
+        tally=tally,
+    )
+    progress.update(bar, total=tally.read, completed=tally.read)
+    progress.console.print(f"{what}: {tally}", highlight=False, soft_wrap=True)
+    return found
