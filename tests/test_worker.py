@@ -44,12 +44,14 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 
 def configuration(where: Path, bootstrap: str, topic: str, models: Path | None, **options: Any) -> Path:
-    properties = QUICK if options.pop("real", True) else CONSUMER_PROPERTIES
+    real = options.pop("real", True)
+    properties = QUICK if real else CONSUMER_PROPERTIES
+    delivery = {} if real else {"delivery": "at_least_once"}  # the embedded broker does not hide what was taken back
     sections = {
         "kafka": {"bootstrap": bootstrap},
         "kafka.consumer": properties,
         "input": {"topics": [topic], "group_id": f"group-{topic}", "batch_size": 16, **options},
-        "output": {"topic": f"{topic}.annotated", "partitions": 2},
+        "output": {"topic": f"{topic}.annotated", "partitions": 2, **delivery},
         "models": {"folder": str(models)} if models else {},
         "policy": {"threshold": 0.35} if models else {},
         "voevent": {"authority": "org.example.survey"},
@@ -234,7 +236,7 @@ def test_a_night_that_begins_while_the_worker_runs_is_read(kafka, tmp_path, mode
 
         admin = AdminClient({"bootstrap.servers": kafka})
         admin.create_topics([NewTopic(tonight, 1, 1)])[tonight].result(20)
-        produce(kafka, tonight, [*rescore_cases.packets(3), b"garbage"])
+        produce(kafka, tonight, [*rescore_cases.packets(3), b"Obj\x01"])
         wait_for(kafka, "x.annotated", 3)
         wait_for(kafka, f"{tonight}.dlq", 1)
         process.send_signal(signal.SIGTERM)

@@ -37,7 +37,8 @@ class KafkaSink:
         self._failures: list[str] = []
         self._complaints = Complaints(metrics or Metrics())
         ours = {"compression.type": compression, "error_cb": self._complaints, "logger": client_log}
-        self._producer = Producer(client_settings(kafka, PRODUCER, ours, more or {}, kafka.producer))
+        self._settings = client_settings(kafka, PRODUCER, ours, more or {}, kafka.producer)
+        self._producer = Producer(self._settings)
         self._admin = AdminClient(client_settings(kafka, quiet()))
 
     def prepare(self, topics: Sequence[str]) -> None:

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.settings import Step, step_after
 from realbogus.stream.kafka.sink import KafkaSink
 from realbogus.stream.protocols import Positions, Record, Source
+from realbogus.stream.tasks import Task
 from realbogus.telemetry import Metrics
 
 log = logging.getLogger(__name__)
@@ -47,15 +48,18 @@ class KafkaTransactions(KafkaSink):
         # A record may not outlive its transaction: the client refuses a longer message.timeout.ms.
         more = {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         super().__init__(kafka, metrics=metrics, more={**more, "message.timeout.ms": timeout_ms}, **options)
-        self._metrics, self._closing = metrics or Metrics(), threading.Event()
-        self._open = False
+        self._metrics, self._closing, self._timeout_s = metrics or Metrics(), threading.Event(), timeout_s
+        self._id, self._open = transactional_id, False
         self._failed = 0  # transactions taken back in a row
         self._fault: KafkaError | None = None  # why the open transaction cannot be committed
-        self._begin_with(transactional_id)
+        self._enter()
 
     def begin(self) -> None:
         """Open a transaction; see `protocols.TransactionalSink`."""
         self._fault, self._failures = None, []
+        self._producer.poll(0)  # hear what has happened since the last one
+        if self._complaints.silent:
+            self._replace("all brokers were away")
         self._attempt(self._producer.begin_transaction)
         self._open = True
 
@@ -78,7 +82,7 @@ class KafkaTransactions(KafkaSink):
             self._refuse(self._fault)
             offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
             if source is not None:
-                self._attempt(lambda: self._producer.send_offsets_to_transaction(offsets, _member(source)))
+                self._attempt(lambda: self._send_offsets(offsets, _member(source)))
             self._attempt(self._producer.commit_transaction)
         except _Lost as lost:
             self._take_back(lost)
@@ -98,12 +102,35 @@ class KafkaTransactions(KafkaSink):
                 log.info("left with an open transaction, nobody will see its records: %s", problem.args[0].str())
         super().close()
 
-    def _begin_with(self, transactional_id: str) -> None:
+    def _send_offsets(self, offsets: list[TopicPartition], member: object) -> None:
+        """Add the positions to the transaction.
+
+        The client may wait for ever for a coordinator that it has dropped (confluentinc/librdkafka#5456, #5511), and
+        does not let go of such a call. Once the broker has taken the transaction back, a new client takes its place.
+        """
+        producer = self._producer
+        call = Task(lambda: producer.send_offsets_to_transaction(offsets, member), "offsets")
+        if not call.done(self._timeout_s):
+            self._replace("it does not find the coordinator of the group")
+            raise _Lost("the positions could not be written in time")
+        call.result()
+
+    def _replace(self, why: str) -> None:
+        """A new client in the place of one that is stuck; the broker takes back what that one has left open."""
+        log.warning("a new Kafka client takes the place of the one that writes: %s", why)
+        self._producer.purge(blocking=False)
+        self._producer = Producer(self._settings)
+        self._open = False
+        self._enter()
+        self._complaints.answered()
+
+    def _enter(self) -> None:
+        """Take back what a predecessor has left open, and fence it."""
         try:
             self._attempt(self._producer.init_transactions)
         except _Lost as lost:
             raise StreamError(
-                f"cannot write in transactions as {transactional_id}: {lost}. Where the broker knows none or does not "
+                f"cannot write in transactions as {self._id}: {lost}. Where the broker knows none or does not "
                 'let us, set delivery = "at_least_once" in [output]'
             ) from lost
 
@@ -114,7 +141,8 @@ class KafkaTransactions(KafkaSink):
         first = f"; the first record refused: {self._failures[0]}" if self._failures else ""
         log.warning("a batch is taken back and comes again (%d in a row): %s%s", self._failed, why, first)
         try:
-            self._attempt(self._producer.abort_transaction)
+            if self._open:
+                self._attempt(self._producer.abort_transaction)
         except _Lost as lost:
             raise StreamError(f"a transaction can be neither committed nor taken back: {lost}") from lost
         self._open = False
