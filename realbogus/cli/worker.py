@@ -4,6 +4,7 @@
     realbogus worker --config worker.toml            work until told to stop
     realbogus worker --config worker.toml --processes 4
     realbogus worker --config worker.toml --from 2026-11-20T02:00:00Z --until 2026-11-21 --until-idle 30
+    realbogus worker --config worker.toml --replay --from 2026-11-20 --until 2026-11-21 --model mine/2
 
 Every alert read becomes one annotation or one dead letter, and every promising one an event in the outbox, from which
 `realbogus publish` takes it. Offsets are committed once all of that is safely written: a crash repeats alerts, with the
@@ -12,9 +13,13 @@ same ids and bytes, and never loses any.
 --from moves the group to the first alerts at or after a time, before anybody reads; --until ends each partition
 before the first alert at or after a time. Times are UTC unless they say otherwise and are those of the Kafka records.
 
+--replay scores the alerts between two times once more, beside the live workers and without touching their offsets: in a
+group of its own, with one model, into topics that begin with "replay.NAME.". Its events have the role "test" unless
+--role says otherwise, and no publisher reads them unless one is configured to.
+
 SIGTERM and Ctrl-C finish the batch and leave; a second one leaves at once. The counts are printed as one JSON object at
-the end. Exit codes: 0 done, 1 the work failed, 2 the configuration has problems, 3 the stream cannot go on, 75 left
-without finishing the batch.
+the end. Exit codes: 0 done, 1 the work failed, 2 the configuration has problems, 3 the stream cannot go on, 4 too many
+alerts were refused, 75 left without finishing the batch.
 """
 
 from __future__ import annotations
@@ -38,7 +43,10 @@ from rich.console import Console
 
 from realbogus import config
 from realbogus.config import Settings
+from realbogus.config.replay import replay_name, replay_settings
 from realbogus.errors import ConfigError
+from realbogus.registry import Registry
+from realbogus.resources import shipped
 from realbogus.scoring import Scorer
 from realbogus.stream import assembly
 from realbogus.stream.kafka import property_problems
@@ -63,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="TIME", help="end at this time")
     parser.add_argument("--until-idle", type=float, metavar="SECONDS", help="leave when nothing came for so long")
     parser.add_argument("--processes", type=int, metavar="N", help="members of the group on this machine")
+    parser.add_argument("--replay", action="store_true", help="score old alerts again, into topics of their own")
+    parser.add_argument("--model", metavar="NAME/VERSION", help="of a replay (default: the promoted one)")
+    parser.add_argument("--name", default="", metavar="NAME", help="of a replay (default: made of its times and model)")
+    parser.add_argument("--role", choices=["test", "observation"], default="test", help="of a replay's events")
     parser.add_argument("--slot", type=int, help=argparse.SUPPRESS)  # which of several processes this is
 
 
@@ -74,8 +86,14 @@ def run(options: argparse.Namespace) -> int:
     problems = property_problems(settings.kafka) if slot is None else []
     start, until = _time(options.start, "--from", problems), _time(options.until, "--until", problems)
     settings.need_input()
+    if not options.replay and (options.model or options.name):
+        problems.append("--model and --name are for --replay; the live model is that of [models.surveys]")
+    if options.replay and (start is None or until is None):
+        problems.append("--replay needs --from and --until")
     if problems:
         raise ConfigError(problems)
+    if options.replay and start is not None and until is not None:
+        settings = _replay(settings, options, start, until)
     if start is not None and slot is None:
         assembly.begin_at(settings, start, SystemClock())
     began = time.monotonic()
@@ -86,6 +104,15 @@ def run(options: argparse.Namespace) -> int:
     if slot is None:
         _tell(_together(reports), time.monotonic() - began)
     return code
+
+
+def _replay(settings: Settings, options: argparse.Namespace, start: float, until: float) -> Settings:
+    """The settings of a replay, with its model named now: a promotion meanwhile changes nothing."""
+    options.model = options.model or Registry(settings.models.folder or shipped("models")).current()
+    options.name = options.name or replay_name(start, until, options.model)
+    if options.slot is None:
+        log.info("replay with %s, into topics that begin with replay.%s.", options.model, options.name)
+    return replay_settings(settings, options.name, options.model, options.role)
 
 
 def _explicit(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -176,6 +203,8 @@ def _supervise(settings: Settings, options: argparse.Namespace) -> tuple[int, li
     passed = ["--config", str(options.config)]
     for name, value in (("--from", options.start), ("--until", options.until), ("--until-idle", options.until_idle)):
         passed += [name, str(value)] if value is not None else []
+    if options.replay:
+        passed += ["--replay", "--model", options.model, "--name", options.name, "--role", options.role]
     command = [sys.executable, "-m", "realbogus.cli", "worker", *passed, "--slot"]
     supervisor = Supervisor(
         [[*command, str(slot)] for slot in range(settings.worker.processes)], settings.worker.leave_s

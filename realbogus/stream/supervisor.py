@@ -1,7 +1,7 @@
 """Several worker processes of one group on a machine: started, watched, started again, told to stop together.
 
 Each member says how far it is as JSON lines on its standard output. A member that ends with 0 has nothing left to do;
-one that ends with 2 has a configuration that starting again does not mend, and stops all; any other is started again,
+one that ends with 2 or 4 has a reason that starting again does not mend, and stops all; any other is started again,
 after 1 s and twice as long each further time, up to a minute.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-HELPLESS = (2,)  # exit codes: the call is wrong
+HELPLESS = (2, 4)  # exit codes: the call is wrong, so many alerts are refused that somebody must look
 LONGEST_WAIT_S = 60.0
 SOUND_S = 60.0  # s; who lived this long is started again without delay
 TICK_S = 0.1
