@@ -83,7 +83,7 @@ def damage_science(
         if rng.random() < chance:
             draw(rng, light, bits, how.psf.fwhm_px, math.sqrt(how.sky_dn / how.gain))
     light *= _flat(rng, bits, recipe)
-    image = add_noise(rng, light, how.gain, how.read_noise, recipe.pixel_flat)
+    image = add_noise(rng, light, how.gain, how.read_noise, recipe.pixel_flat, recipe.noise_correlation)
     for _ in range(int(rng.poisson(recipe.cosmic_rays))):
         cosmic_ray(rng, image, bits)
     _detector_faults(rng, image, bits, detector, how.sky_dn)
@@ -110,22 +110,35 @@ def bright_stars(scene: Scene, how: Conditions, faint: float = 14.5) -> Floats:
     return np.stack([x + dx, y + dy, 10.0 ** (-0.4 * (scene.stars.mag[rows] - how.zero_point))], axis=1)
 
 
-def add_noise(rng: np.random.Generator, light: Image, gain: float, read_noise: float, pixel_flat: float = 0.0) -> Image:
+def add_noise(
+    rng: np.random.Generator, light: Image, gain: float, read_noise: float, pixel_flat: float = 0.0,
+    correlation: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
+) -> Image:  # fmt: skip
     """Photon and read noise, and the flat field's error of single pixels, relative.
+
+    correlation is that of pixels one apart in x and y, and two apart in x and y: small, as detectors and their
+    electronics make it.
 
     Skies hold hundreds of electrons, so the Gaussian limit of Poisson is exact enough.
     """
-    normal = rng.standard_normal(light.shape, np.float32)
-    return np.asarray(_noisy(light, normal, 1.0 / gain, (read_noise / gain) ** 2, pixel_flat**2))
+    normal = rng.standard_normal((light.shape[0] + 2, light.shape[1] + 2), np.float32)
+    normal /= np.float32(math.sqrt(1.0 + sum(c * c for c in correlation)))
+    return np.asarray(
+        _noisy(light, normal, 1.0 / gain, (read_noise / gain) ** 2, pixel_flat**2, np.array(correlation, np.float32))
+    )
 
 
 @njit(cache=True)
-def _noisy(light: Image, normal: NDArray[np.float32], photon: float, readout: float, flat: float) -> Image:
+def _noisy(
+    light: Image, normal: NDArray[np.float32], photon: float, readout: float, flat: float, near: NDArray[np.float32]
+) -> Image:
     out = np.empty(light.shape)
     for j in range(light.shape[0]):
         for i in range(light.shape[1]):
             level = max(light[j, i], 0.0)
-            out[j, i] = light[j, i] + math.sqrt((photon + flat * level) * level + readout) * normal[j, i]
+            n = normal[j + 2, i + 2] + near[0] * normal[j + 2, i + 1] + near[1] * normal[j + 1, i + 2]
+            n += near[2] * normal[j + 2, i] + near[3] * normal[j, i + 2]
+            out[j, i] = light[j, i] + math.sqrt((photon + flat * level) * level + readout) * n
     return out
 
 

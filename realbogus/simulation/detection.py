@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 WINDOW_PX = 1.05  # sigma of the window for the second moments
 COLUMNS = (
     "x", "y", "sign", "scorr", "flux", "flux_error", "chi2", "aperture", "aperture_error", "wide", "wide_error",
-    "width", "a", "b", "elong", "nneg", "nbad", "sumrat", "dsnrms", "ssnrms", "sky", "missing",
+    "width", "a", "b", "elong", "nneg", "nbad", "sumrat", "dsnrms", "ssnrms", "sky", "missing", "sky_error",
 )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _measure(
     peaks: NDArray[np.int64], noise: float, filtered_noise: float,
 ) -> Floats:  # fmt: skip
     """One row a peak, in the order of COLUMNS."""
-    out = np.empty((peaks.shape[0], 22))
+    out = np.empty((peaks.shape[0], 23))
     rows, columns = d.shape
     psf_width = _core_width(psf, np.zeros(psf.shape, np.bool_), psf.shape[0] // 2, psf.shape[1] // 2, 1.0)
     for k in range(peaks.shape[0]):
@@ -152,7 +152,7 @@ def _measure(
         fx = _parabola(sign * score[jj, ii - 1], sign * score[jj, ii], sign * score[jj, ii + 1])
         fy = _parabola(sign * score[jj - 1, ii], sign * score[jj, ii], sign * score[jj + 1, ii])
         sky = _ring_median(d, missing, j, i) * sign
-        flux, error, chi2 = _psf_fit(d, variance, missing, psf, j, i, fx, fy, sign)
+        flux, error, chi2, plain = _psf_fit(d, variance, missing, psf, j, i, fx, fy, sign, noise)
         ap, ap_var = _aperture(d, variance, missing, i + fx, j + fy, 4.0, sign, sky)
         wide, wide_var = _aperture(d, variance, missing, i + fx, j + fy, 9.0, sign, sky)
         width = _core_width(d, missing, j, i, sign) / psf_width
@@ -168,7 +168,7 @@ def _measure(
         out[k, 11], out[k, 12], out[k, 13], out[k, 14] = width, a, b, a / b
         out[k, 15], out[k, 16], out[k, 17] = nneg, nbad, sumrat
         out[k, 18], out[k, 19] = sign * d[j, i] / noise, sign * filtered[j, i] / filtered_noise
-        out[k, 20], out[k, 21] = sky, gone
+        out[k, 20], out[k, 21], out[k, 22] = sky, gone, plain
     return out
 
 
@@ -216,11 +216,12 @@ def _shifted(psf: Image, fx: float, fy: float) -> Image:
 
 @njit(cache=True)
 def _psf_fit(
-    d: Image, variance: Image, missing: NDArray[np.bool_], psf: Image, j: int, i: int, fx: float, fy: float, sign: float
-) -> tuple[float, float, float]:
-    """Weighted flux of the PSF at a place, its error, and the reduced chi square within 4 pixels."""
+    d: Image, variance: Image, missing: NDArray[np.bool_], psf: Image, j: int, i: int, fx: float, fy: float,
+    sign: float, noise: float,
+) -> tuple[float, float, float, float]:  # fmt: skip
+    """Weighted flux of the PSF at a place, its error, reduced chi square within 4 pixels, error on plain sky."""
     profile = _shifted(psf, fx, fy)
-    top, bottom, plain, n = 0.0, 0.0, 0.0, 0
+    top, bottom, power, plain, n = 0.0, 0.0, 0.0, 0.0, 0
     for v in range(max(j - 5, 0), min(j + 6, d.shape[0])):
         for u in range(max(i - 5, 0), min(i + 6, d.shape[1])):
             if missing[v, u] or (v - j) ** 2 + (u - i) ** 2 > 25:
@@ -228,8 +229,9 @@ def _psf_fit(
             p = profile[v - j + 5, u - i + 5]
             top += p * sign * d[v, u] / variance[v, u]
             bottom += p * p / variance[v, u]
+            power += p * p
     if bottom <= 0.0:
-        return 0.0, 1e9, 0.0
+        return 0.0, 1e9, 0.0, 1e9
     flux = top / bottom
     for v in range(max(j - 4, 0), min(j + 5, d.shape[0])):
         for u in range(max(i - 4, 0), min(i + 5, d.shape[1])):
@@ -238,7 +240,7 @@ def _psf_fit(
             rest = sign * d[v, u] - flux * profile[v - j + 5, u - i + 5]
             plain += rest * rest / variance[v, u]
             n += 1
-    return flux, 1.0 / math.sqrt(bottom), plain / max(n - 1, 1)
+    return flux, 1.0 / math.sqrt(bottom), plain / max(n - 1, 1), noise / math.sqrt(power)
 
 
 @njit(cache=True)

@@ -82,12 +82,13 @@ class Reference:
 
 def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: int, night_seeing: float) -> Conditions:
     """The weather, pointing and registration of one exposure."""
-    air = float(np.clip(night_seeing * np.exp(rng.normal(0.0, 0.15)), 0.3, 5.0))
+    air = night_seeing * float(np.exp(rng.normal(0.0, 0.12)))
+    air = float(np.clip(air * rng.uniform(1.6, 2.6) if rng.random() < recipe.poor_frames else air, 0.3, 5.0))
     seeing = math.hypot(recipe.optics_px, air)
     zero_point = float(
         recipe.zero_point + rng.normal(0.0, 0.06) - (rng.exponential(0.4) if rng.random() < 0.1 else 0.0)
     )
-    sky = float(recipe.sky_dn * np.exp(rng.normal(0.0, 0.4)) * {1: 0.75, 2: 1.0, 3: 1.5}[band])
+    sky = float(recipe.sky_dn * np.exp(rng.normal(0.0, recipe.sky_spread)) * {1: 0.75, 2: 1.0, 3: 1.5}[band])
     true = np.zeros((2, 6))
     true[:, 0] = rng.uniform(-4.0, 4.0, 2)
     true[:, 1:] = rng.normal(0.0, 0.4, (2, 5))
@@ -99,7 +100,7 @@ def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: i
         error[:, 0] += size * np.array([np.cos(angle), np.sin(angle)])
     gradient = tuple(float(g) for g in rng.normal(0.0, 0.01, 2))
     return Conditions(
-        jd, band, 30.0, draw_psf(rng, seeing, recipe.turbulence), sky, (gradient[0], gradient[1]), zero_point,
+        jd, band, 30.0, draw_psf(rng, seeing, recipe.turbulence, recipe.ellipticity), sky, (gradient[0], gradient[1]), zero_point,
         recipe.gain, recipe.read_noise, Mapping(true), Mapping(true + error),
         float(rng.normal(0.0, recipe.colour_error)),
         _draw_wander(rng, recipe.wander_px),
@@ -139,10 +140,11 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     # The mean of frames resampled by many fractions of a pixel is one Gaussian field with their mean correlation.
     noise = _bilinear(rng.standard_normal(shape, np.float32), *_common_fraction(rng.uniform(0.0, 0.3, (2, count))))
     variance = (image + sky) / how.gain + (how.read_noise / how.gain) ** 2
-    image += sky + 1.3 * noise / np.float32(math.sqrt(count)) * np.sqrt(variance)
+    worse = 1.3 * float(np.exp(rng.normal(0.15, 0.35)))  # than the mean of as many good frames
+    image += sky + worse * noise / np.float32(math.sqrt(count)) * np.sqrt(variance)
     stars = bright_stars(scene, how) + np.array([PAD, PAD, 0.0])
     damage = damage_reference(rng, image, recipe, stars)
-    level = math.sqrt((sky / how.gain + (how.read_noise / how.gain) ** 2) / count)
+    level = worse * math.sqrt((sky / how.gain + (how.read_noise / how.gain) ** 2) / count)
     return Reference(image, psf, zero_point, sky, epochs, count, level, damage)
 
 

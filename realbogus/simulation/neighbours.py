@@ -64,7 +64,7 @@ def reference_catalogue(reference: Reference) -> ReferenceCatalogue:
         mag=reference.zero_point - 2.5 * np.log10(flux),
         error=np.hypot(2.5 * found["flux_error"] / flux, 0.016),
         chi=np.clip(0.6 * np.sqrt(found["chi2"] / (1.0 + (0.02 * snr) ** 2)), 0.2, 12.0),
-        sharp=np.clip(0.35 * (np.clip(width, 0.3, 3.0) ** 2 - 1.0) - 0.02, -0.75, 1.3),
+        sharp=np.clip(0.16 * (np.clip(width, 0.3, 3.0) ** 2 - 1.0) - 0.02, -0.75, 1.3),
     )
 
 

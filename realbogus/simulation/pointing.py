@@ -39,8 +39,7 @@ from realbogus.simulation.truth import Change, Surroundings, Truth, Verdict, jud
 NID_ZERO_JD = 2457754.5  # 2017 January 1: ZTF counts nights from here
 CADENCE_D = 45.0 / 86400.0
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-LIMIT_SCATTER = 1.6  # how much shallower than its noise the survey quotes its frames; real packets, in the median
-QUOTED_WIDTH = 1.18  # FWHM that the survey quotes over that of the profile within a pixel; real packets, in the median
+QUOTED_WIDTH = 1.36  # FWHM that the survey quotes over that of the profile within a pixel; real packets, in the median
 EDGE = 31  # pixels: half a stamp; a frame's sides that are no chip edge keep this distance
 HISTORY = (  # noqa: SIM905 (a list of words reads better than one of strings)
     "jd fid pid diffmaglim pdiffimfilename programpi programid candid isdiffpos tblid nid rcid field xpos ypos ra dec "
@@ -132,7 +131,8 @@ def observe(
     done = ENGINES[recipe.subtraction](rng, recipe, scene, how, reference, science, template)
     if done is None:
         return None
-    found = _search(done.frame, done.psf, recipe, pointing)
+    done.frame.score[...] /= recipe.score_noise
+    found = _search(rng, done.frame, done.psf, recipe, pointing)
     around = _surroundings(scene, how, reference, frame, template_bits, masked)
     return Observed(frame, template, done, found, judge(found, around))
 
@@ -149,7 +149,7 @@ def object_name(pointing: Pointing, number: int) -> str:
 
 def vet(found: Candidates, fwhm_px: float) -> NDArray[np.bool_]:
     """The loose first cuts of the survey's alert stream, as real packets show them at the edge of each column."""
-    flux, error = np.maximum(found["flux"], 1e-3), found["flux_error"]
+    flux, error = np.maximum(found["flux"], 1e-3), found["sky_error"]
     magnitude_error = np.array([sigma_psf(*row) for row in zip(flux, error, found["chi2"], strict=True)])
     magdiff = -2.5 * np.log10(np.maximum(found["aperture"], 1e-3) / flux)
     wide = np.maximum(found["width"], 0.5) * fwhm_px
@@ -166,13 +166,16 @@ def vet(found: Candidates, fwhm_px: float) -> NDArray[np.bool_]:
     )
 
 
-def _search(frame: Searchable, psf: PSF, recipe: Recipe, pointing: Pointing) -> Candidates:
+def _search(rng: np.random.Generator, frame: Searchable, psf: PSF, recipe: Recipe, pointing: Pointing) -> Candidates:
     """Detect on the difference, away from sides that are no chip edge, and apply the survey's cuts."""
     found = detect(frame, recipe.threshold)
     keep = _inside(found, pointing, recipe.side)
     if recipe.vetted:
         keep &= vet(found, psf.fwhm_px)
-    return found.where(np.flatnonzero(keep)[: min(recipe.max_residuals, 999)])
+    kept = np.flatnonzero(keep)
+    if kept.size > recipe.most_alerts:
+        kept = np.sort(rng.choice(kept, recipe.most_alerts, replace=False))
+    return found.where(kept)
 
 
 def _inside(found: Candidates, pointing: Pointing, side: int) -> NDArray[np.bool_]:
@@ -293,7 +296,8 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
     """What the packets of an exposure share: stamps to cut from and the columns of the image."""
     how, difference = seen.frame.conditions, seen.subtracted.frame.difference
     gone = ~np.isfinite(difference)
-    science = np.where(gone, np.nan, seen.frame.image)
+    level = how.sky_dn * float(np.exp(recipe.pedestal_spread * rng.normal(-0.7, 1.0)) - 1.0)
+    science = np.where(gone, np.nan, seen.frame.image + level)
     template = np.where(gone, np.nan, seen.template + float(np.nanmedian(science[::4, ::4] - seen.template[::4, ::4])))
     solution = how.solution.terms
     return Sheet(
@@ -301,7 +305,7 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
         corner=_corner(pointing, recipe.side),
         zero_point=how.zero_point,
         fwhm_px=QUOTED_WIDTH * seen.subtracted.psf.fwhm_px,
-        columns=_image_columns(rng, pointing, reference, seen),
+        columns=_image_columns(rng, pointing, recipe, reference, seen),
         shift=(float(solution[0, 0]), float(solution[1, 0])),
         turn=solution,
         centre=(pointing.ra, pointing.dec),
@@ -316,13 +320,18 @@ def exposure_id(jd: float, detector: int) -> int:
 
 
 def _image_columns(
-    rng: np.random.Generator, pointing: Pointing, reference: Reference, seen: Observed
+    rng: np.random.Generator, pointing: Pointing, recipe: Recipe, reference: Reference, seen: Observed
 ) -> dict[str, Any]:
     """Columns of the candidate record that belong to the image."""
     how = seen.frame.conditions
     pid = exposure_id(how.jd, pointing.detector)
     area = 1.0 / float((seen.subtracted.psf.image(10) ** 2).sum())
-    limit = how.zero_point - 2.5 * math.log10(5.0 * LIMIT_SCATTER * math.sqrt(seen.subtracted.sky_variance * area))
+    limit = how.zero_point - 2.5 * math.log10(
+        5.0
+        * recipe.limit_scatter
+        * float(np.exp(rng.normal(0.0, 0.2)))
+        * math.sqrt(seen.subtracted.sky_variance * area)
+    )
     epochs = reference.epochs
     return {
         "jd": how.jd, "fid": pointing.band, "pid": pid, "diffmaglim": limit,

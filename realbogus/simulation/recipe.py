@@ -28,31 +28,41 @@ class Recipe:
     stars_spread: float = 1.3  # sigma of ln(stars) from field to field
     star_slope: float = 0.23  # log10 counts per mag
     galaxies: float = 1100.0  # to 22.5 mag
-    variables: float = 35.0  # stars and nuclei that vary by enough to be seen, per field
-    transients: float = 14.0  # per field, most of them near hosts
-    asteroids: float = 5.0
+    variables: float = 55.0  # stars and nuclei that vary by enough to be seen, per field
+    variable_mag: float = 16.9  # mean
+    variable_mag_spread: float = 1.5
+    variable_swing: float = 0.25  # median half range of a star of mag 17.5; fainter ones need more to be seen
+    transients: float = 9.0  # per field, most of them near hosts
+    asteroids: float = 6.0
     fast_stars: float = 4.0  # stars that moved by 0.3-2.5 px since the template
 
     # how it is observed
-    optics_px: float = 1.8  # FWHM of telescope and camera, added in squares
-    seeing_px: float = 1.15  # median FWHM of the air
-    seeing_spread: float = 0.40  # sigma of its logarithm from night to night
-    turbulence: float = 0.045  # rms of ln fwhm over the frame in waves that no kernel follows
-    reference_seeing_px: float = 1.2  # of the air, in the reference
+    optics_px: float = 1.5  # FWHM of telescope and camera, added in squares
+    seeing_px: float = 1.08  # median FWHM of the air
+    seeing_spread: float = 0.22  # sigma of its logarithm from night to night
+    poor_frames: float = 0.05  # share of exposures with about twice the seeing: focus, wind
+    ellipticity: float = 0.08  # rms over exposures; that of references is 0.05
+    turbulence: float = 0.035  # rms of ln fwhm over the frame in waves that no kernel follows
+    reference_seeing_px: float = 1.25  # of the air, in the reference
     reference_frames: int = 16
-    sky_dn: float = 155.0  # median
+    sky_dn: float = 175.0  # median
+    sky_spread: float = 0.55  # sigma of its logarithm from exposure to exposure
+    pedestal_spread: float = 0.45  # sigma of ln of the level that frames are given over that of their sky
+    noise_correlation: tuple[float, ...] = (0.01, 0.05, -0.045, -0.03)  # of pixels one and two apart: x, y, x, y
     gain: float = 6.2  # electrons per DN
     read_noise: float = 10.0  # electrons
     zero_point: float = 26.25
     saturation_dn: float = 42_000.0
-    registration_px: float = 0.08  # rms per axis, whole frame
-    distortion_px: float = 0.06  # rms of the part that varies over the frame
+    registration_px: float = 0.035  # rms per axis, whole frame
+    distortion_px: float = 0.02  # rms of the part that varies over the frame
     subtraction: str = "zogy"  # the engine: "zogy" or "alard-lupton"
-    gain_error: float = 0.006  # rms relative error of the flux ratio that ZOGY takes for the two frames
+    gain_error: float = 0.012  # rms relative error of the flux ratio that ZOGY takes for the two frames
     psf_model_error: float = 0.04  # rms relative error of the width that the pipeline believes the PSF to have
-    astrometric_px: float = 0.11  # registration error that the pipeline allows for when it detects
-    wander_px: float = 0.06  # rms per axis of the air's own displacements, in waves shorter than any solution follows
-    bad_registration: float = 0.06  # share of exposures with a failure of 0.3-1 px
+    score_noise: float = 1.4  # by which the pipeline takes the noise of its detection image for too large
+    limit_scatter: float = 1.8  # how much shallower than its noise the survey quotes its frames
+    astrometric_px: float = 0.06  # registration error that the pipeline allows for when it detects
+    wander_px: float = 0.025  # rms per axis of the air's own displacements, in waves shorter than any solution follows
+    bad_registration: float = 0.04  # share of exposures with a failure of 0.3-1 px
 
     # what goes wrong
     cosmic_rays: float = 6.0
@@ -60,18 +70,18 @@ class Recipe:
     bad_columns: float = 1.0  # per frame, new since the template
     trails: float = 0.025
     glints: float = 0.02
-    ghosts: float = 0.3
+    ghosts: float = 0.1
     flat_error: float = 0.006  # of the slow waves of the flat field
-    pixel_flat: float = 0.006  # of single pixels
+    pixel_flat: float = 0.009  # of single pixels
     colour_error: float = 0.03  # mag: error of the colour term between exposure and reference
-    flux_error: float = 0.018  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
+    flux_error: float = 0.012  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
     bad_flat: float = 0.05  # share of exposures with a flat that is wrong by a few per cent
     template_defects: float = 3.0  # per template: cosmic rays and hot pixels that survived the coadd
 
     # what the survey keeps
     threshold: float = 5.0  # sigma in the detection image
     vetted: bool = True  # apply the survey's first, loose cuts as its alert stream does
-    max_residuals: int = 400  # alerts a frame and exposure may give at most, as a breaker
+    most_alerts: int = 70  # that one exposure of a frame may give, chosen at random; a breaker
 
 
 def palomar(**changes: Any) -> Recipe:
