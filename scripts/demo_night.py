@@ -1,7 +1,8 @@
 """A simulated night, end to end on this machine: broker, alerts, worker, publisher, and what came of it.
 
 Every step is the command that an operator would call; the counts at the end are read back from the topics and from
-the folder of VOEvents by this script, and compared with the simulator's truth.
+the folder of VOEvents by this script, and compared with the simulator's truth. At the end the candidates can be looked
+at in a browser; on a terminal the demo stays for that until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import argparse
 import csv
 import json
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,8 @@ from realbogus.stream.embedded import CONSUMER_PROPERTIES, EmbeddedBroker
 from realbogus.surveys import SURVEYS, recognise
 
 PROJECT = Path(__file__).resolve().parent.parent
-TOPIC, ANNOTATIONS, DEAD_LETTERS = "ztf_simulated", "realbogus.annotations", "ztf_simulated.dlq"
+TOPIC, ANNOTATIONS = "ztf_simulated", "realbogus.annotations"
+DEAD_LETTERS, PARKED = f"{TOPIC}.dlq", f"{TOPIC}.parked"
 IDLE_S = 2.0  # without a new alert for so long, worker and publisher leave
 CONFIG = """\
 [kafka]
@@ -49,10 +53,14 @@ topic = "{annotations}"
 [voevent]
 authority = "org.example.realbogus"
 role = "test"
+object_url = "{pages}/objects/{{object_id}}"
+cutout_url = "{pages}/objects/{{object_id}}/{{candid}}/{{stamp}}.png"
 [publish]
 archive = "{out}/voevents"
 ledger = "{out}/ledger.sqlite"
+catalogue = "{out}/catalogue.sqlite"
 topic = "realbogus.voevents"
+http_port = {http_port}
 [http]
 port = 0
 [log]
@@ -71,7 +79,8 @@ def main() -> int:
     try:
         with broker(options.kafka, out) as bootstrap:
             config = out / "worker.toml"
-            config.write_text(configuration(bootstrap, out, {} if options.kafka else CONSUMER_PROPERTIES))
+            port = free_port()
+            config.write_text(configuration(bootstrap, out, {} if options.kafka else CONSUMER_PROPERTIES, port))
             create(bootstrap, TOPIC)
             # Compile once, and while the frames are painted.
             subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)
@@ -81,7 +90,12 @@ def main() -> int:
             damaged = spoil(bootstrap)
             worker = command("scoring it", "worker", "--config", str(config), "--until-idle", str(IDLE_S))
             command("publishing VOEvents", "publish", "--config", str(config), "--until-idle", str(IDLE_S))
-            report(bootstrap, out, worker, damaged)
+            with pages(config, out, port) if options.look else nullcontext() as address:
+                report(bootstrap, out, worker, damaged)
+                console.print(f"[dim]the demo took {time.monotonic() - started:.0f} s[/dim]")
+                if address:
+                    console.print(f"\n[bold]Look at the candidates: {address}[/bold]   (Ctrl-C ends the demo)")
+                    wait_for_interrupt()
     except StreamError as error:
         console.print(f"realbogus: {error}")
         return error.exit_code
@@ -90,7 +104,6 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted; the broker and all processes of the demo have ended")
         return 130
-    console.print(f"[dim]the demo took {time.monotonic() - started:.0f} s[/dim]")
     return 0
 
 
@@ -99,6 +112,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--alerts", type=int, default=1200, help="alerts in the simulated night (default: 1200)")
     parser.add_argument("--seed", type=int, default=1, help="of the simulator: the same seed gives the same night")
     parser.add_argument("--kafka", action="store_true", help="use Apache Kafka (needs Java 17 and mvn)")
+    parser.add_argument(
+        "--look",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stdin.isatty() and sys.stderr.isatty(),
+        help="serve the candidates as web pages until Ctrl-C (default: on a terminal)",
+    )
     parser.add_argument("--out", type=Path, default=PROJECT / "out" / "demo", help="folder, emptied first")
     return parser.parse_args()
 
@@ -126,10 +145,47 @@ def broker(apache: bool, out: Path) -> Iterator[str]:
         yield embedded.bootstrap
 
 
-def configuration(bootstrap: str, out: Path, consumer: Mapping[str, str]) -> str:
+def configuration(bootstrap: str, out: Path, consumer: Mapping[str, str], port: int) -> str:
     """worker.toml of the demo."""
     lines = "\n".join(f'"{name}" = "{value}"' for name, value in consumer.items())
-    return CONFIG.format(bootstrap=bootstrap, topic=TOPIC, annotations=ANNOTATIONS, out=out.as_posix(), consumer=lines)
+    return CONFIG.format(
+        bootstrap=bootstrap,
+        topic=TOPIC,
+        annotations=ANNOTATIONS,
+        out=out.as_posix(),
+        consumer=lines,
+        pages=f"http://127.0.0.1:{port}",
+        http_port=port,
+    )
+
+
+def free_port(wanted: int = 8100) -> int:
+    """The port wanted for the pages, or another one where that is taken."""
+    for port in (wanted, 0):
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise StreamError("there is no free port on 127.0.0.1", 1)
+
+
+@contextmanager
+def pages(config: Path, out: Path, port: int) -> Iterator[str]:
+    """The address of the night's candidates, served by the publisher until the end."""
+    words = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config)]
+    with (out / "publisher.log").open("wb") as log:
+        publisher = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        publisher.terminate()
+        publisher.wait()
+
+
+def wait_for_interrupt() -> None:
+    """Until somebody has seen enough."""
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def create(bootstrap: str, topic: str) -> None:
@@ -187,7 +243,7 @@ def read(bootstrap: str, topic: str) -> Iterator[Message]:
 def report(bootstrap: str, out: Path, worker: dict[str, Any], damaged: int) -> None:
     """What came of the night, counted from the topics and the folder of events."""
     annotations = {one["candid"]: one for one in (annotation.decode(m.value()) for m in read(bootstrap, ANNOTATIONS))}
-    dead = list(read(bootstrap, DEAD_LETTERS))
+    dead, parked = list(read(bootstrap, DEAD_LETTERS)), list(read(bootstrap, PARKED))
     with (out / "truth.csv").open() as file:
         truth = {int(row["candid"]): row for row in csv.DictReader(file)}
     events = sorted((out / "voevents").rglob("*.xml"))
@@ -200,6 +256,7 @@ def report(bootstrap: str, out: Path, worker: dict[str, Any], damaged: int) -> N
         ("alerts in", f"{len(truth) + damaged}, {damaged} of them damaged on purpose"),
         ("scored", f"{len(annotations)} annotations read back from topic {ANNOTATIONS}"),
         ("rejected", f"{len(dead)} in topic {DEAD_LETTERS}: " + ", ".join(reasons(dead))),
+        ("parked", f"{len(parked)} in topic {PARKED}, to be replayed after an upgrade: " + ", ".join(reasons(parked))),
         ("forwarded", f"{len(forwarded)}, of which {found} are real; {len(real)} of the night's alerts are real"),
         ("throughput", f"{worker['alerts_per_s']:.0f} alerts/s, one worker process"),
         ("VOEvents", f"{len(events)} files below {out / 'voevents'}"),
@@ -209,8 +266,8 @@ def report(bootstrap: str, out: Path, worker: dict[str, Any], damaged: int) -> N
     ):  # fmt: skip
         table.add_row(*row)
     console.print(table)
-    if len(annotations) + len(dead) != len(truth) + damaged:
-        raise StreamError("the counts do not add up: some alerts are neither scored nor rejected", 1)
+    if len(annotations) + len(dead) + len(parked) != len(truth) + damaged:
+        raise StreamError("the counts do not add up: some alerts are neither scored nor rejected nor parked", 1)
 
 
 def reasons(dead: list[Message]) -> list[str]:

@@ -223,7 +223,7 @@ def _http(settings: config.Settings) -> EventSink:
     fetch = SchemaRegistry(address, limits=settings.limits) if address else None
     reader = EvidenceReader(SchemaStore(fetch), settings.limits, (given and given.bare_schema) or None)
     sink = HttpSink(publish.http_host, publish.http_port, publish.catalogue, reader=reader)
-    Console(stderr=True).print(f"candidates at {sink.address}", highlight=False, soft_wrap=True)
+    log.info("candidates at %s", sink.address)
     if publish.archive is not None and sink.catalogue.is_empty() and (count := sink.fill(archived(publish.archive))):
         log.info("%d events of the archive are in the new catalogue", count)
     return sink
@@ -273,5 +273,6 @@ def _tell(counts: Counts, publish: PublishSettings) -> None:
     where = [str(publish.archive)] if publish.archive is not None else []
     where += [f"topic {topic}" for topic in (publish.topic, publish.json_topic) if topic]
     where += [f"broker {publish.vtp_author}"] if publish.vtp_author else []
+    where += [f"http://{publish.http_host}:{publish.http_port}/"] if publish.http_port else []
     where += [f"subscribers at {publish.vtp_host}:{publish.vtp_port}"] if publish.vtp_port else []
     Console(stderr=True).print(f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False)

@@ -95,7 +95,7 @@ def fragment(catalogue: Catalogue, entries: Sequence[Entry]) -> str:
 
 def event(catalogue: Catalogue, entry: Entry, xml_summary: Mapping[str, Any]) -> str:
     """The page of one event. xml_summary holds what its XML says and its twin does not: how, model_card_url."""
-    history, side = catalogue.history([entry.ivorn])
+    history, side = catalogue.history([entry])
     shown = cards.card(entry, history)
     others = [one for one in catalogue.search(Search(object=entry.object_id, limit=100)) if one.number != entry.number]
     return _render(
@@ -118,7 +118,7 @@ def event(catalogue: Catalogue, entry: Entry, xml_summary: Mapping[str, Any]) ->
 def object_page(catalogue: Catalogue, entries: Sequence[Entry]) -> str:
     """The page of one object: its events, newest first, and their light curves in one."""
     shown = _cards(catalogue, entries)
-    history, _ = catalogue.history(one.ivorn for one in entries)
+    history, _ = catalogue.history(entries)
     newest = shown[0]
     return _render(
         "object.html",
@@ -156,7 +156,7 @@ def _text(value: Any) -> str:
 
 
 def _cards(catalogue: Catalogue, entries: Sequence[Entry]) -> list[Card]:
-    return [cards.card(entry, catalogue.history([entry.ivorn])[0]) for entry in entries]
+    return [cards.card(entry, catalogue.history([entry])[0]) for entry in entries]
 
 
 def _meaning(reason: cards.Reason) -> cards.Reason:
