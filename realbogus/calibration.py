@@ -145,8 +145,8 @@ def _newton(x: Column, target: Column, weight: Column) -> tuple[float, float]:
     return float(slope), float(shift)
 
 
-def at_prior(p_real: Column, trained_at: float, prior: float) -> Column:
-    """p_real as it is where the share of real is `prior` and not that of training (Saerens et al. 2002)."""
+def at_prior(p_real: Column, trained_at: float, prior: float | Column) -> Column:
+    """p_real as it is where the share of real is `prior` (one or N), not that of training (Saerens et al. 2002)."""
     odds_real, odds_bogus = p_real * prior / trained_at, (1 - p_real) * (1 - prior) / (1 - trained_at)
     return np.asarray(odds_real / (odds_real + odds_bogus))
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as csv_in
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -136,6 +137,28 @@ WRITERS: Mapping[str, Callable[[Path, pa.Schema], Any]] = {
     ".csv": _csv,
     ".jsonl": _json_lines,
 }
+
+
+def read(file: Path) -> pa.Table:
+    """A table that was written here, with its own columns. Raises ConfigError where the file is none."""
+    require_format(file)
+    try:
+        if file.suffix == ".parquet":
+            return pq.read_table(file).replace_schema_metadata()
+        if file.suffix == ".jsonl":
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            return pa.Table.from_pylist(rows, _schema_of(rows[0] if rows else {}))
+        kinds = {field.name: field.type for field in COLUMNS}
+        options = csv_in.ConvertOptions(column_types=kinds, strings_can_be_null=True)
+        return csv_in.read_csv(file, convert_options=options)
+    except (pa.ArrowException, ValueError, AttributeError) as error:
+        raise ConfigError([f"{file}: not a table of scores: {error}"]) from error
+
+
+def _schema_of(row: Mapping[str, Any]) -> pa.Schema:
+    """The types of the columns of a row: those known here, float for the others."""
+    kinds = {field.name: field.type for field in COLUMNS}
+    return pa.schema([(name, kinds.get(name, pa.float64())) for name in row])
 
 
 def require_format(file: Path) -> None:

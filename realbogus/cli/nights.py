@@ -1,0 +1,172 @@
+"""What scored nights hold: their share of real alerts, and the cut for a budget, a purity or a false positive rate.
+
+    realbogus rescore 2026-11/*.tar --out november.parquet
+    realbogus nights november.parquet                            the share of real in each night
+    realbogus nights november.parquet --budget 50                the cut that passes 50 alerts a night
+    realbogus nights november.parquet --purity 0.9 --out restated.parquet
+    realbogus nights november.parquet --fpr 0.01 --survey ztf
+
+Takes what `realbogus rescore` writes (.parquet, .csv, .jsonl). No label is needed: the share of real in a night is
+estimated from p_real alone (expectation maximisation, Saerens et al. 2002, kept between 0.0001 and 0.9), and p_real is
+restated at it. --out writes the table again with the columns prior_night and p_real_night.
+
+One JSON object a night goes to stdout, then one with the cut: expected alerts a night (with the interval of a single
+night), purity, completeness and FPR, with intervals from resampling exposures. Write the cut into the configuration:
+
+    [policy]
+    threshold = 0.873421
+
+so that decisions stay a function of the alert alone, and change only when you say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from realbogus import tables
+from realbogus.budget import Cut, ScoredNights, for_budget, for_fpr, for_purity
+from realbogus.cli.examples import find_model
+from realbogus.errors import ConfigError, LabelError
+from realbogus.registry import Registry
+from realbogus.resources import shipped
+
+NOON = {"ztf": 0.5, "rubin": 0.0}  # d; from JD to a number that turns by day where the telescope stands
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `realbogus nights`."""
+    parser.add_argument("scores", nargs="+", type=Path, metavar="TABLE", help="what `realbogus rescore` wrote")
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--budget", type=float, metavar="N", help="alerts a night that you can follow")
+    wanted.add_argument("--purity", type=float, metavar="X", help="share of real among what passes, 0 to 1")
+    wanted.add_argument("--fpr", type=float, metavar="X", help="share of bogus that may pass, 0 to 1")
+    parser.add_argument("--survey", metavar="NAME", help="whose alerts, where the table holds several surveys")
+    parser.add_argument("--model", metavar="MODEL", help="that scored them (default: the one the table names)")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="where models are kept (default: the shipped ones)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the table again, with p_real of each night's prior")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, estimate, solve, tell."""
+    _check(options)
+    table = pa.concat_tables([tables.read(path) for path in options.scores])
+    rows, survey, spec = _scored(table, options.survey)
+    model = find_model(Registry(options.models or shipped("models")), options.model or spec)
+    nights = _nights(table, rows, survey, model.calibration.prior)
+    for line in describe(nights):
+        print(json.dumps(line))
+    if (cut := _cut(nights, options)) is not None:
+        print(json.dumps({"survey": survey, "model": spec, "nights": nights.nights, **asdict(cut)}))
+        _advise(cut)
+    if options.out:
+        tables.write([_restated(table, rows, nights)], _columns(table), options.out, kind=options.out.suffix)
+    return 0
+
+
+def describe(nights: ScoredNights) -> list[dict[str, Any]]:
+    """Each night: alerts, exposures, its prior and how many real alerts that means."""
+    prior, told = nights.priors(), []
+    for night in np.unique(nights.night):
+        inside = nights.night == night
+        share = float(prior[inside][0])
+        told.append(
+            {
+                "night_jd": int(night),
+                "alerts": int(inside.sum()),
+                "exposures": len(np.unique(nights.exposure[inside])),
+                "prior": round(share, 6),
+                "expected_real": round(share * int(inside.sum()), 1),
+            }
+        )
+    return told
+
+
+def _check(options: argparse.Namespace) -> None:
+    problems = [f"{path}: no such file" for path in options.scores if not path.is_file()]
+    problems += [
+        f"--{name} is {getattr(options, name):g}; expected 0 to 1"
+        for name in ("purity", "fpr")
+        if getattr(options, name) is not None and not 0 < getattr(options, name) < 1
+    ]
+    if problems:
+        raise ConfigError(problems)
+    for path in [*options.scores, *([options.out] if options.out else [])]:
+        tables.require_format(path)
+
+
+def _scored(table: pa.Table, survey: str | None) -> tuple[NDArray[np.int64], str, str]:
+    """Rows that were scored, of one survey and one model."""
+    scored = [score is not None and p is not None for score, p in zip(*_lists(table, "score", "p_real"), strict=True)]
+    surveys, models = (np.array(values, dtype=object) for values in _lists(table, "survey", "model"))
+    found = sorted(set(surveys[scored]))
+    if survey is None and len(found) != 1:
+        raise LabelError(f"the table holds alerts of {', '.join(found) or 'no survey'}: choose one by --survey")
+    rows = np.flatnonzero(np.array(scored, dtype=bool) & (surveys == (survey or found[0])))
+    names = sorted(set(models[rows]))
+    if len(names) != 1:
+        raise LabelError(f"expected the scores of one model, found {', '.join(names) or 'none'}")
+    return rows, survey or found[0], names[0]
+
+
+def _nights(table: pa.Table, rows: NDArray[np.int64], survey: str, trained_at: float) -> ScoredNights:
+    score, p_real, jd = (np.array(values, dtype=object)[rows].astype(float) for values in _lists(table, *_NUMBERS))
+    return ScoredNights(
+        score=score,
+        p_real=p_real,
+        trained_at=trained_at,
+        night=np.floor(jd - NOON.get(survey, 0.5)).astype(np.int64),
+        exposure=np.unique(np.round(jd * 86400), return_inverse=True)[1],
+    )
+
+
+_NUMBERS = ("score", "p_real", "jd")
+
+
+def _cut(nights: ScoredNights, options: argparse.Namespace) -> Cut | None:
+    if options.budget is not None:
+        return for_budget(nights, options.budget)
+    if options.purity is not None:
+        return for_purity(nights, options.purity)
+    return for_fpr(nights, options.fpr) if options.fpr is not None else None
+
+
+def _advise(cut: Cut) -> None:
+    told = (
+        f"[policy]\nthreshold = {cut.threshold:.6f}\n"
+        f"# {cut.per_night.value:.1f} alerts a night ({cut.per_night.low:.0f} to {cut.per_night.high:.0f}), "
+        f"purity {_percent(cut.purity)}, completeness {_percent(cut.completeness)}"
+    )
+    print(told, file=sys.stderr)
+
+
+def _percent(found: Any) -> str:
+    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def _restated(table: pa.Table, rows: NDArray[np.int64], nights: ScoredNights) -> pa.Table:
+    """The table with two columns more, null where a row was not scored."""
+    for name, values in (("prior_night", nights.priors()), ("p_real_night", nights.p_real_night())):
+        column = np.full(len(table), np.nan)
+        column[rows] = np.round(values, 6)
+        table = table.append_column(pa.field(name, pa.float64()), pa.array(column, from_pandas=True))
+    return table
+
+
+def _columns(table: pa.Table) -> pa.Schema:
+    more = [pa.field(name, pa.float64()) for name in ("prior_night", "p_real_night")]
+    return pa.schema([*table.schema.remove_metadata(), *more])
+
+
+def _lists(table: pa.Table, *names: str) -> list[list[Any]]:
+    if missing := [name for name in names if name not in table.column_names]:
+        raise LabelError(f"this is no table of scores: it has no column {', '.join(missing)}")
+    return [table[name].to_pylist() for name in names]
