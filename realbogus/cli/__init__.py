@@ -19,6 +19,7 @@ COMMANDS = {
     "dlq": "look into the dead letters and parked alerts, and send them back",
     "exposures": "list exposures whose candidates are held, and release them",
     "rescore": "score archived packets from files, folders and tar nights",
+    "nights": "tell the share of real in scored nights, and the cut for a follow-up budget",
     "train": "train a model from labelled packets or from the simulator",
     "evaluate": "tell how good a model is: one page and one JSON object",
     "compare": "compare two models on identical alerts",
