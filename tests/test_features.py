@@ -360,13 +360,14 @@ def test_a_set_holds_features_that_training_may_use(chosen: str) -> None:
     assert not [name for name in members if CATALOGUE[name].caution]
 
 
-@pytest.mark.parametrize("chosen", ["fast-1", "pixel-1"])
+@pytest.mark.parametrize("chosen", [name for name in FEATURE_SETS if not name.startswith("full")])
 def test_sets_for_streams_are_compiled(chosen: str) -> None:
     assert set(FEATURE_SETS[chosen]) <= COMPILED
 
 
-def test_the_pixel_set_reads_no_columns_but_width_and_sign() -> None:
-    assert all(set(CATALOGUE[name].columns) <= {"diff_sign"} for name in FEATURE_SETS["pixel-1"])
+@pytest.mark.parametrize("chosen", [name for name in FEATURE_SETS if name.startswith("pixel")])
+def test_the_pixel_sets_read_no_columns_but_width_and_sign(chosen: str) -> None:
+    assert all(set(CATALOGUE[name].columns) <= {"diff_sign"} for name in FEATURE_SETS[chosen])
 
 
 def test_columns_come_in_the_order_asked_for(alerts: dict[str, AlertBatch], measured: Measured) -> None:

@@ -26,6 +26,7 @@ from realbogus.features.noise import A
 from realbogus.features.photometry import C
 from realbogus.features.relations import H
 from realbogus.features.sets import FEATURE_SETS
+from realbogus.features.stars import L
 from realbogus.features.surroundings import I
 from realbogus.features.symmetry import E
 from realbogus.features.view import View
@@ -38,7 +39,7 @@ __all__ = [
 CHUNK = 64  # alerts measured together: larger batches leave the processor's cache
 
 CATALOGUE: Mapping[str, Feature] = MappingProxyType(
-    {feature.name: feature for family in (A, B, C, D, E, F, G, H, I, J, K) for feature in family.features}
+    {feature.name: feature for family in (A, B, C, D, E, F, G, H, I, J, K, L) for feature in family.features}
 )
 
 _PLACES = {name: place for place, name in enumerate(NAMES)}

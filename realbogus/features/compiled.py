@@ -24,6 +24,7 @@ from realbogus.features import kernels_defects as defects
 from realbogus.features import kernels_fits as fits
 from realbogus.features import kernels_relations as relations
 from realbogus.features import kernels_shape as shape
+from realbogus.features import kernels_stars as stars
 from realbogus.features.kernels_window import (
     FAR,
     OPTIONS,
@@ -50,6 +51,7 @@ GROUPS = (
     FRACTIONS, shape.COUNTS, fits.POINT, fits.GAUSS, fits.TESTS, shape.SUMS, shape.MOMENTS, shape.RINGS,
     shape.ZERNIKE, shape.MORPHOLOGY, relations.PHOTOMETRY, relations.RELATIONS, relations.REGISTRATION,
     relations.GRADIENT, defects.PEAKS, defects.LINES, defects.SURROUNDINGS, defects.FINE, defects.OTHERS,
+    stars.STARS, stars.SPOTS, stars.TRAILS, stars.LEVELS,
 )  # fmt: skip
 NAMES = tuple(name for group in GROUPS for name in group)  # in the order of the columns of `measure`
 _AT = tuple(int(n) for n in np.cumsum([0] + [len(group) for group in GROUPS]))
@@ -172,7 +174,8 @@ def _measure(salt: int) -> Kernel:
                 for k in range(n):
                     light[k] = np.float64(ordered_disk[row, k]) - b_d
                 shape.morphology(d, seen, p, light, n, usable, answer[_AT[9] : _AT[10]])
-            if wanted[10] or wanted[11]:
+            scale = np.nan
+            if wanted[10] or wanted[11] or wanted[19] or wanted[22]:
                 at = _AT[10]
                 scale, offset = relations.whole_stamp(
                     stamps[row, 0],
@@ -204,6 +207,18 @@ def _measure(salt: int) -> Kernel:
                 defects.fine_structure(d, ok_d, noise, answer[_AT[17] : _AT[18]])
             if wanted[18]:
                 defects.others(stamps[row, 2], b_d, noise, w, radius[row], usable, answer[_AT[18] : _AT[19]])
+            if wanted[19]:
+                on_stars = answer[_AT[19] : _AT[20]]
+                ratio, slope = stars.stars(
+                    stamps[row, 2], stamps[row, 1], b_d, b_t, noise, noises[1], radius[row], on_stars
+                )  # fmt: skip
+                stars.excess(d, ok_d, t, ok_t, core, n_core, scale, ratio, slope, on_stars)
+            if wanted[20]:
+                stars.spots(stamps[row, 2], b_d, noise, radius[row], answer[_AT[20] : _AT[21]])
+            if wanted[21]:
+                stars.trails(stamps[row, 2], b_d, noise, radius[row], usable, answer[_AT[21] : _AT[22]])
+            if wanted[22]:
+                stars.image_levels(noises, scale, answer[_AT[22] : _AT[23]])
 
     kernel: Kernel = measure
     return kernel

@@ -30,6 +30,7 @@ FAMILIES = {
     "I": "surroundings in the stamp",
     "J": "detection columns",
     "K": "host and star columns",
+    "L": "residuals of other stars, and the frame",
 }
 
 

@@ -31,6 +31,9 @@ BOX7: Mask = np.maximum(np.abs(X), np.abs(Y)) <= 3
 LINE_OFFSET_PX = 2  # lines of the stamp are judged if they pass the candidate this near
 APERTURE_PX = 5.0  # radius; that of autoScan
 
+_STAMP_AXIS = np.arange(STAMP_SIDE) - CENTRE
+STAMP_R: Table = np.hypot(_STAMP_AXIS[:, None], _STAMP_AXIS).ravel()  # (3969,) the same over the whole stamp
+
 _SAFE_R = np.where(R > 0, R, 1.0)
 COS1: Table = np.where(R > 0, X / _SAFE_R, 0.0)  # cos and sin of the position angle; 0 at the centre
 SIN1: Table = np.where(R > 0, Y / _SAFE_R, 0.0)
@@ -64,28 +67,31 @@ APERTURE: Table = circle_overlap(APERTURE_PX)
 
 def lines_through_centre(
     n_angles: int = 24, offset_px: int = LINE_OFFSET_PX
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixel lines over the whole stamp that pass the candidate within offset_px: flat indices and lengths.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pixel lines over the whole stamp that pass the candidate within offset_px: flat indices, lengths, middles.
 
-    (L, 63) indices into a 63 x 63 stamp, padded with 0 beyond the length (L,). n_angles is a multiple of 4, so the
-    set of lines maps onto itself under flips and quarter turns.
+    (L, 63) indices into a 63 x 63 stamp, padded with 0 beyond the length (L,); the middle (L,) is the place in the
+    line that is nearest to the candidate. n_angles is a multiple of 4, so the set of lines maps onto itself under
+    flips and quarter turns. Last come the strips (S, 3): lines beside each other.
     """
     step, eighth = np.arange(-CENTRE, CENTRE + 1), n_angles // 4
-    flat, lengths = [], []
+    flat, lengths, middles, strips = [], [], [], []
     for k in range(-eighth, eighth + 1):  # y rises slower than x, up to the diagonals
         slope = float(np.sign(k)) * (1.0 if abs(k) == eighth else float(np.tan(np.pi * abs(k) / n_angles)))
+        first, ways = len(flat), 1 if abs(k) == eighth else 2
         for offset in range(-offset_px, offset_px + 1):
             other = np.rint(slope * step + offset * np.hypot(1.0, slope)).astype(np.int64)
             inside = np.abs(other) <= CENTRE
-            pairs = ((other, step),) if abs(k) == eighth else ((other, step), (step, other))
-            for row, column in pairs:
+            for row, column in ((other, step), (step, other))[:ways]:
                 index = (row[inside] + CENTRE) * STAMP_SIDE + column[inside] + CENTRE
                 flat.append(np.pad(index, (0, STAMP_SIDE - len(index))))
                 lengths.append(len(index))
-    return np.array(flat), np.array(lengths, np.int64)
+                middles.append(int(inside[:CENTRE].sum()))
+        strips += [[line, line + ways, line + 2 * ways] for line in range(first, len(flat) - 2 * ways)]
+    return np.array(flat), np.array(lengths, np.int64), np.array(middles, np.int64), np.array(strips)
 
 
-LINES, LINE_LENGTHS = lines_through_centre()
+LINES, LINE_LENGTHS, LINE_MIDDLES, STRIPS = lines_through_centre()
 
 
 def unblurred_segments() -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -46,6 +46,21 @@ sat_frac_s sat_frac_t n_bright ncc_ds ncc_dt ncc_st closure_resid t_core_z s_cor
 psf_ncc_t noise_ratio noise_acf1
 """
 
+# What the subtraction did to the rest of the stamp. Frames whose every star leaves a residual made 24 of the 54 false
+# alarms at 10 % FPR of fast-1, and no feature looked there. Thinned out to fourteen, these gain a fifth less.
+FRAME = """
+star_share star_ratio star_slope star_corr star_signif star_rms star_bright star_dark core_ratio core_slope
+ratio_excess slope_excess ratio_contrast spots_bright spots_dark spots_sign outer_skew outer_rms trail trail_both
+flux_scale science_noise template_noise
+"""
+
 FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"fast-1": tuple(FAST_1.split()), "full-1": tuple(FULL_1.split()), "pixel-1": tuple(PIXEL_1.split())}
+    {
+        "fast-1": tuple(FAST_1.split()),
+        "fast-2": tuple((FAST_1 + FRAME).split()),
+        "full-1": tuple(FULL_1.split()),
+        "full-2": tuple((FULL_1 + FRAME).split()),
+        "pixel-1": tuple(PIXEL_1.split()),
+        "pixel-2": tuple((PIXEL_1 + FRAME).split()),
+    }
 )
