@@ -39,19 +39,21 @@ COLUMNS = pa.schema(
         ("path", pa.string()),  # where the packet was found
     ]
 )
+ALSO = ("spread", "novelty")  # further columns on request, float64, six decimals: see `rescoring.judging`
 FEATURE = "feature_"  # prefix of the columns of features, float32
 
 
-def schema(features: Sequence[str] = ()) -> pa.Schema:
-    """The columns of a table, with one for each of these features behind the others."""
-    return pa.schema([*COLUMNS, *((FEATURE + name, pa.float32()) for name in features)])
+def schema(features: Sequence[str] = (), also: Sequence[str] = ()) -> pa.Schema:
+    """The columns of a table, with one for each of `also` and of these features behind the others."""
+    more = [(name, pa.float64()) for name in also]
+    return pa.schema([*COLUMNS, *more, *((FEATURE + name, pa.float32()) for name in features)])
 
 
 class Rows:
     """Rows to be filled: one for each of these paths, in their order."""
 
-    def __init__(self, paths: Sequence[str], features: Sequence[str] = ()) -> None:
-        self._schema = schema(features)
+    def __init__(self, paths: Sequence[str], features: Sequence[str] = (), also: Sequence[str] = ()) -> None:
+        self._schema = schema(features, also)
         self._columns = {field.name: _blank(field.type, len(paths)) for field in self._schema}
         self._columns["path"][:] = paths
         self._without_candid = np.ones(len(paths), np.bool_)
@@ -73,6 +75,10 @@ class Rows:
         if rejected.candid is not None:
             columns["candid"][row] = rejected.candid
             self._without_candid[row] = False
+
+    def tell(self, name: str, values: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+        """Write the values of one of `also` into these rows; NaN becomes null."""
+        self._columns[name][rows] = values
 
     def _score(self, scored: ScoredBatch, rows: NDArray[np.int64]) -> None:
         columns, alerts, model = self._columns, scored.alerts, scored.model

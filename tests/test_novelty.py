@@ -7,10 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from model_cases import FEATURE_SET, examples, files
+from model_cases import FEATURE_SET, examples, files, write
+from rescore_cases import FIRST, packet, packets
 from sklearn.ensemble import IsolationForest
 
-from realbogus import npz
+from realbogus import npz, tables
+from realbogus.cli import main
 from realbogus.errors import ModelError
 from realbogus.features import FEATURE_SETS
 from realbogus.forest import DTYPES
@@ -126,3 +128,25 @@ def test_a_model_without_novelty_has_none(tmp_path):
 
     folder = shipped("models") / "realbogus-ztf" / "1"
     assert load_model(folder).novelty is None
+
+
+def test_rescoring_tells_spread_and_novelty_where_asked_and_nothing_else_changes(tmp_path):
+    for number, raw in enumerate(packets(40)):
+        (tmp_path / f"{number}.avro").write_bytes(raw)
+    write(tmp_path / "models" / "small" / "1", files())
+    told = ["rescore", str(tmp_path), "--model", "small/1", "--models", str(tmp_path / "models"), "--features", "--out"]
+    assert main([*told, str(tmp_path / "plain.parquet")]) == 0
+    assert main([*told, str(tmp_path / "more.parquet"), "--also", "novelty", "spread"]) == 0
+    plain, more = (tables.read(tmp_path / name) for name in ("plain.parquet", "more.parquet"))
+    assert more.drop_columns(["spread", "novelty"]).equals(plain)
+    model = model_from(files())
+    X = np.array([more[f"feature_{name}"].to_pylist() for name in model.feature_names], dtype=np.float32).T
+    np.testing.assert_array_equal(more["novelty"].to_numpy(), model.novelty(X).round(6))
+    np.testing.assert_array_equal(more["spread"].to_numpy(), model.forest.spread(X).round(6))
+
+
+def test_a_model_that_cannot_tell_novelty_leaves_it_null(tmp_path):
+    (tmp_path / "one.avro").write_bytes(packet(FIRST))
+    told = ["rescore", str(tmp_path), "--model", "realbogus-ztf/1", "--also", "novelty"]
+    assert main([*told, "--out", str(tmp_path / "scores.csv")]) == 0
+    assert tables.read(tmp_path / "scores.csv")["novelty"].null_count == 1

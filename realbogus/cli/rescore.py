@@ -81,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--schema", metavar="NAME", help="schema of records without any header, such as rubin/9.0")
     parser.add_argument("--features", action="store_true", help="add a column for every feature of the models")
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        choices=tables.ALSO,
+        default=[],
+        help="further columns: spread (how far the trees disagree, 0 to 0.5), novelty (0.5 usual, towards 1 alone)",
+    )
     parser.add_argument("--voevents", type=Path, metavar="DIR", help="write the events of what would be forwarded, too")
     parser.add_argument("--authority", metavar="NAME", help="IVOA naming authority of the events, such as org.example")
     parser.add_argument("--role", choices=get_args(Role), default="test", help="of the events (default: test)")
@@ -144,6 +151,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         threshold=options.threshold,
         bare_schema=options.schema,
         features=tuple(names) if options.features else (),
+        also=tuple(name for name in tables.ALSO if name in options.also),
         style=EventStyle(authority=options.authority, role=options.role) if options.voevents else None,
     )
 

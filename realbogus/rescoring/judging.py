@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from realbogus import __version__, archives, features, tables
-from realbogus.alerts import Outcomes, Rejected, ScoredBatch
+from realbogus.alerts import Column, Matrix, Outcomes, Rejected, ScoredBatch
 from realbogus.archives import Found
 from realbogus.errors import PacketError, VOEventError
 from realbogus.limits import Limits
-from realbogus.model import load_model
+from realbogus.model import Model, load_model
 from realbogus.packets.blocks import MAGIC, SYNC_BYTES, decode_long
 from realbogus.packets.container import split
-from realbogus.policy import Policy
+from realbogus.policy import DECIMALS, Policy
 from realbogus.scoring import Scorer
 from realbogus.voevent.build import build
 from realbogus.voevent.style import EventStyle
@@ -45,6 +45,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     bare_schema: str | None = None  # schema of records without any header
     features: Sequence[str] = ()  # features to be told beside the scores
+    also: Sequence[str] = ()  # of tables.ALSO
     style: EventStyle | None = None  # of the VOEvents of what would be forwarded; None = no events
     republish: Mapping[tuple[str, str], int] | None = None  # events of these published candidates instead, real or
     # bogus: object and candidate as printed -> revision
@@ -101,7 +102,7 @@ class Judged:
 def judge(chunk: Chunk, plan: Plan, scorer: Scorer) -> Judged:
     """Score the packets of a chunk. A container of several records gives a row for each: "night.avro#2"."""
     paths, messages, refused = _records(chunk.found)
-    rows = tables.Rows(paths, plan.features)
+    rows = tables.Rows(paths, plan.features, plan.also)
     for rejected in refused:
         rows.reject(rejected, rejected.index)
     readable = np.setdiff1d(np.arange(len(paths)), [rejected.index for rejected in refused])
@@ -110,9 +111,25 @@ def judge(chunk: Chunk, plan: Plan, scorer: Scorer) -> Judged:
     for start in range(0, len(messages), BATCH):
         outcomes = scorer.outcomes(messages[start : start + BATCH])
         rows.add(outcomes, readable[start : start + BATCH])
+        for scored in outcomes if plan.also else ():
+            where = readable[start : start + BATCH][scored.alerts.index]
+            for name in plan.also:
+                rows.tell(name, _ALSO[name](scorer.models[scored.alerts.survey], scored.features), where)
         if plan.style is not None:
             _tell(outcomes, plan, plan.style, events, untold)
     return Judged(rows.table(), events, untold)
+
+
+def _spread(model: Model, X: Matrix) -> Column:
+    return np.round(model.forest.spread(X), DECIMALS)
+
+
+def _novelty(model: Model, X: Matrix) -> Column:
+    """NaN where the model cannot tell."""
+    return np.full(len(X), np.nan) if model.novelty is None else np.round(model.novelty(X), DECIMALS)
+
+
+_ALSO: Mapping[str, Callable[[Model, Matrix], Column]] = {"spread": _spread, "novelty": _novelty}
 
 
 def _records(found: Sequence[Found]) -> tuple[list[str], list[bytes], list[Rejected]]:

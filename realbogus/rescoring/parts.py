@@ -57,7 +57,7 @@ class Parts:
             rows += [judged.rows] if judged is not None else []
         file = self._file(number)
         if number not in self.there:
-            columns = tables.schema(self.plan.features).with_metadata({"packets": digest.hexdigest()})
+            columns = tables.schema(self.plan.features, self.plan.also).with_metadata({"packets": digest.hexdigest()})
             tables.write([pa.concat_tables(rows)], columns, file, kind=".parquet")
         elif pq.read_schema(file).metadata[b"packets"].decode() != digest.hexdigest():
             raise ConfigError([f"the packets of {file} have changed since: remove {self.folder} to start over"])
@@ -78,7 +78,7 @@ class Parts:
                 yield rows.replace_schema_metadata()
 
         merged = self.folder / "merged"
-        tables.write(counted(), tables.schema(self.plan.features), merged, kind=self.out.suffix)
+        tables.write(counted(), tables.schema(self.plan.features, self.plan.also), merged, kind=self.out.suffix)
         os.replace(merged, self.out)
         shutil.rmtree(self.folder)
         rejected = {reason.value: counts[reason.value] for reason in Reason if counts[reason.value]}
