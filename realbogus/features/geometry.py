@@ -75,7 +75,8 @@ def lines_through_centre(
     flips and quarter turns. Last come the strips (S, 3): lines beside each other.
     """
     step, eighth = np.arange(-CENTRE, CENTRE + 1), n_angles // 4
-    flat, lengths, middles, strips = [], [], [], []
+    flat: list[NDArray[np.int64]] = []
+    lengths, middles, strips = [], [], []
     for k in range(-eighth, eighth + 1):  # y rises slower than x, up to the diagonals
         slope = float(np.sign(k)) * (1.0 if abs(k) == eighth else float(np.tan(np.pi * abs(k) / n_angles)))
         first, ways = len(flat), 1 if abs(k) == eighth else 2

@@ -204,13 +204,15 @@ def spots_sign(view: View) -> Column:
 def _moment(view: View, power: int) -> Column:
     """Mean of z^power outside K, z clipped to 20."""
     z, ok, _ = outside(view)
-    return total(np.clip(z, -CLIP, CLIP) ** power, ok) / ok.sum(axis=1)
+    mean: Column = total(np.clip(z, -CLIP, CLIP) ** power, ok) / ok.sum(axis=1)
+    return mean
 
 
 @L.feature(-100, 100, "N3", "ours", stamps="D")
 def outer_skew(view: View) -> Column:
     """Skewness about zero of z outside K, z clipped to 20."""
-    return _moment(view, 3) / _moment(view, 2) ** 1.5
+    skew: Column = _moment(view, 3) / _moment(view, 2) ** 1.5
+    return skew
 
 
 @L.feature(-2, 3, "N3", "ours", stamps="D")
