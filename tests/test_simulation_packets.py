@@ -27,7 +27,7 @@ from realbogus.scoring import WANTED, Scorer
 from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, Recipe, Simulated, Truth, night
 from realbogus.simulation.night import plan
 from realbogus.simulation.packet import cut, gzip_fits
-from realbogus.simulation.pointing import exposure_id
+from realbogus.simulation.ztf import exposure_id
 from realbogus.surveys import SURVEYS, recognise
 
 SMALL = Recipe(side=512, visits=2, stars_spread=0.4, variables=25.0, transients=12.0, asteroids=5.0)

@@ -5,9 +5,12 @@
     realbogus simulate --alerts 500 --kafka 127.0.0.1:9092 --topic ztf_20261122_programid1 --rate 50
     realbogus simulate --alerts 5000 --seed 3 --recipe windy --raw --out unvetted/
 
-The packets follow ZTF's schema 4.02 in every field; objects are named SIM..., the publisher is "realbogus simulation",
-and the survey's own scores rb and drb are null. The table of truth (beside the packets as truth.csv unless --truth
-says otherwise) has a row per packet: candid, real (1 or 0), kind, snr, exposure, night and so on.
+    realbogus simulate --survey rubin --alerts 2000 --seed 4 --out rubin-night/
+
+The packets follow ZTF's schema 4.02 in every field, or Rubin's 11.0; ZTF objects are named SIM..., the publisher is
+"realbogus simulation", and the survey's own scores (rb and drb, reliability) are null. The table of truth (beside the
+packets as truth.csv unless --truth says otherwise) has a row per packet: candid, real (1 or 0), kind, snr, exposure,
+night and so on.
 
 Equal calls give equal bytes, whatever --jobs is. How the frames are made: docs/simulation.md.
 """
@@ -32,6 +35,7 @@ from realbogus.simulation import RECIPES, Simulated, night
 from realbogus.stream.protocols import Record, Sink
 
 FLUSH_EVERY = 200  # records
+OF_SURVEY = {"ztf": "palomar", "rubin": "pachon"}  # the recipe that stands for each
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,14 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", metavar="NAME", help="topic to send them to")
     parser.add_argument("--rate", type=_rate, metavar="R", help="alerts a second to send (default: as they come)")
     parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="palomar", help="which survey (default: palomar)")
+    parser.add_argument("--survey", choices=sorted(OF_SURVEY), default="ztf", help="whose packets (default: ztf)")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help="which telescope (default: the survey's own)")
     parser.add_argument("--raw", action="store_true", help="give all detections, without the survey's first loose cuts")
 
 
 def run(options: argparse.Namespace) -> int:
     """Make the night, show the progress, tell what it holds."""
     _check(options)
-    recipe = RECIPES[options.recipe](vetted=not options.raw)
+    recipe = RECIPES[options.recipe or OF_SURVEY[options.survey]](vetted=not options.raw)
+    if recipe.survey != options.survey:
+        raise ConfigError([f"the recipe {recipe.name} makes packets of {recipe.survey}, not of {options.survey}"])
     alerts = night(options.seed, alerts=options.alerts, recipe=recipe, jobs=options.jobs)
     began = time.monotonic()
     with ExitStack() as stack:

@@ -10,6 +10,17 @@ from realbogus.limits import Limits
 from realbogus.packets.fields import Decoded, Fields
 from realbogus.packets.reading import read, read_whole
 from realbogus.packets.schemas import SchemaStore
-from realbogus.packets.writing import Items, encode_item, write_container
+from realbogus.packets.writing import Items, encode_item, field_names, write_container
 
-__all__ = ["Decoded", "Fields", "Items", "Limits", "SchemaStore", "encode_item", "read", "read_whole", "write_container"]
+__all__ = [
+    "Decoded",
+    "Fields",
+    "Items",
+    "Limits",
+    "SchemaStore",
+    "encode_item",
+    "field_names",
+    "read",
+    "read_whole",
+    "write_container",
+]

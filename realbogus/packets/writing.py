@@ -48,6 +48,11 @@ def encode_item(schema: str, field: str, item: Any) -> bytes:
     return body.getvalue()
 
 
+def field_names(schema: str, record: str) -> tuple[str, ...]:
+    """The fields of a record (by its short name) somewhere in a shipped schema, in order."""
+    return tuple(field["name"] for field in _known(schema)[record]["fields"])
+
+
 def _write_fields(body: io.BytesIO, schema: str | Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """Write a record whose arrays are Items (all of them that are not null), piece by piece."""
     if not isinstance(schema, str):
@@ -95,9 +100,7 @@ def _pieces(schema: str) -> tuple[dict[str, tuple[bytes, Any]], list[Any]]:
     First the arrays: what stands before the items (the branch of a null-or-array), and the items' parsed type. Then
     all fields in order: the name of an array, or the parsed record of the fields between two of them.
     """
-    record = json.loads(read_schema(schema))
-    known: dict[str, Any] = {}
-    _collect(record, record.get("namespace", ""), known)
+    record, known = json.loads(read_schema(schema)), _known(schema)
     arrays: dict[str, tuple[bytes, Any]] = {}
     runs: list[Any] = [[]]
     for field in record["fields"]:
@@ -111,6 +114,14 @@ def _pieces(schema: str) -> tuple[dict[str, tuple[bytes, Any]], list[Any]]:
     return arrays, pieces
 
 
+@lru_cache(maxsize=16)
+def _known(schema: str) -> dict[str, Any]:
+    """The named types of a shipped schema, by short name."""
+    known: dict[str, Any] = {}
+    _collect(json.loads(read_schema(schema)), known)
+    return known
+
+
 def _record(number: int, fields: list[Any], known: Mapping[str, Any]) -> Any:
     """The parsed record of some fields."""
     seen: set[str] = set()
@@ -118,26 +129,25 @@ def _record(number: int, fields: list[Any], known: Mapping[str, Any]) -> Any:
     return fastavro.parse_schema({"type": "record", "name": f"piece{number}", "fields": alone})
 
 
-def _collect(kind: Any, space: str, known: dict[str, Any]) -> None:
-    """Find all named types of a schema, by full name."""
+def _collect(kind: Any, known: dict[str, Any]) -> None:
+    """Find all named types of a schema."""
     if isinstance(kind, list):
         for choice in kind:
-            _collect(choice, space, known)
+            _collect(choice, known)
     elif isinstance(kind, dict):
-        if "name" in kind and kind.get("type") in ("record", "enum", "fixed"):
-            space = kind.get("namespace", space)
-            known[kind["name"] if "." in kind["name"] else f"{space}.{kind['name']}"] = kind
+        if kind.get("type") in ("record", "enum", "fixed"):
+            known[kind["name"].rpartition(".")[2]] = kind
         for field in kind.get("fields", ()):
-            _collect(field["type"], space, known)
+            _collect(field["type"], known)
         for inner in ("items", "values"):
-            _collect(kind.get(inner), space, known)
+            _collect(kind.get(inner), known)
 
 
 def _alone(kind: Any, known: Mapping[str, Any], seen: set[str]) -> Any:
     """A type with the definition of every named type at the first place where it stands."""
     if isinstance(kind, str):
-        names = [name for name in known if name == kind or name.rpartition(".")[2] == kind.rpartition(".")[2]]
-        return kind.rpartition(".")[2] if not names else _alone(known[names[0]], known, seen)
+        name = kind.rpartition(".")[2]
+        return _alone(known[name], known, seen) if name in known else kind
     if isinstance(kind, list):
         return [_alone(choice, known, seen) for choice in kind]
     if "name" in kind:

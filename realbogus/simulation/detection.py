@@ -243,6 +243,14 @@ def _psf_fit(
     return flux, 1.0 / math.sqrt(bottom), plain / max(n - 1, 1), noise / math.sqrt(power)
 
 
+def forced(image: Image, variance: Image, psf: Image, x: float, y: float) -> tuple[float, float]:
+    """Flux of the PSF at a place and its error, of either sign; error 1e9 where there are no pixels."""
+    j, i = min(max(round(y), 0), image.shape[0] - 1), min(max(round(x), 0), image.shape[1] - 1)
+    fx, fy = min(max(x - i, -0.5), 0.5), min(max(y - j, -0.5), 0.5)
+    flux, error, _, _ = _psf_fit(image, variance, ~np.isfinite(image), psf, j, i, fx, fy, 1.0, 1.0)
+    return flux, error
+
+
 @njit(cache=True)
 def _aperture(
     d: Image, variance: Image, missing: NDArray[np.bool_], x: float, y: float, radius: float, sign: float, sky: float

@@ -99,8 +99,9 @@ def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: i
         angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
         error[:, 0] += size * np.array([np.cos(angle), np.sin(angle)])
     gradient = tuple(float(g) for g in rng.normal(0.0, 0.01, 2))
+    psf = draw_psf(rng, seeing, recipe.turbulence, recipe.ellipticity)
     return Conditions(
-        jd, band, 30.0, draw_psf(rng, seeing, recipe.turbulence, recipe.ellipticity), sky, (gradient[0], gradient[1]), zero_point,
+        jd, band, 30.0, psf, sky, (gradient[0], gradient[1]), zero_point,
         recipe.gain, recipe.read_noise, Mapping(true), Mapping(true + error),
         float(rng.normal(0.0, recipe.colour_error)),
         _draw_wander(rng, recipe.wander_px),

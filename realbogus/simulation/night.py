@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import count, islice
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from realbogus.simulation.pointing import CADENCE_D, NID_ZERO_JD, Pointing, Simulated, run
+from realbogus.simulation.defects import draw_detector
+from realbogus.simulation.exposure import make_reference
+from realbogus.simulation.pointing import CADENCE_D, NID_ZERO_JD, Pointing, Simulated, observe
 from realbogus.simulation.recipe import Recipe
+from realbogus.simulation.rubin import RubinPackets
+from realbogus.simulation.scene import draw_scene
+from realbogus.simulation.ztf import ZtfPackets
 
 PER_NIGHT = 160  # pointings until the night is over and the next one begins
 FIRST_NIGHT = 3300  # nid
 AHEAD = 2  # pointings in work a process
+PACKETS: Mapping[str, type[ZtfPackets] | type[RubinPackets]] = {"ztf": ZtfPackets, "rubin": RubinPackets}
 
-__all__ = ["Simulated", "night", "plan"]
+__all__ = ["Simulated", "night", "plan", "run"]
 
 
 def night(
@@ -36,6 +43,24 @@ def night(
         pointings = PER_NIGHT
     planned = islice((plan(seed, serial, recipe) for serial in count()), pointings)
     return islice(_in_order(planned, recipe, jobs), alerts)
+
+
+def run(pointing: Pointing, recipe: Recipe) -> list[Simulated]:
+    """All alerts of a pointing, in order of time."""
+    with threadpool_limits(1):  # small matrices gain nothing from threads, and sums must not depend on their number
+        return list(_exposures(pointing, recipe))
+
+
+def _exposures(pointing: Pointing, recipe: Recipe) -> Iterator[Simulated]:
+    scene = draw_scene(pointing.rng(0), recipe, pointing.jd)
+    reference = make_reference(pointing.rng(1), scene, recipe, pointing.jd, pointing.band)
+    detector = draw_detector(pointing.rng(2, pointing.detector), recipe)
+    packets = PACKETS[recipe.survey](pointing, recipe, scene, reference)
+    for number in range(recipe.visits):
+        rng = pointing.rng(4, number)
+        seen = observe(rng, pointing, recipe, scene, reference, detector, number)
+        if seen is not None:
+            yield from packets.of(rng, seen)
 
 
 def plan(seed: int, serial: int, recipe: Recipe) -> Pointing:

@@ -48,7 +48,8 @@ class PSF:
 def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0, ellipticity: float = 0.05) -> PSF:
     """A plausible PSF of this width: Moffat with broad wings, an ellipticity of this rms, slow change over the frame.
 
-    beta 2.15-2.9 is that of bright stars in real packets out to 8 pixels. turbulence is the rms of ln fwhm (and twice that of the ellipticity) in waves too short for a kernel to follow.
+    beta 2.15-2.9 is that of bright stars in real packets out to 8 pixels. turbulence is the rms of ln fwhm (and half
+    of it that of the ellipticity) in waves too short for a kernel to follow.
     """
     size, angle = min(abs(rng.normal(0.0, ellipticity)), 0.25), rng.uniform(0.0, 2 * np.pi)
     slopes = tuple(float(s) for s in rng.normal(0.0, [0.02, 0.012, 0.012, 0.02, 0.012, 0.012]))

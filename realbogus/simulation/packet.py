@@ -22,7 +22,8 @@ from realbogus.simulation.detection import COLUMNS, WINDOW_PX, Candidates
 from realbogus.simulation.history import SCHEMA
 from realbogus.simulation.neighbours import NONE, Matcher
 from realbogus.simulation.optics import Image
-from realbogus.simulation.recipe import CHIP_SHAPE, PIXEL_ARCSEC
+from realbogus.simulation.places import Place
+from realbogus.simulation.recipe import CHIP_SHAPE
 from realbogus.simulation.scene import ASTEROID
 from realbogus.simulation.truth import Verdict
 
@@ -50,9 +51,7 @@ class Sheet:
     zero_point: float
     fwhm_px: float  # of the difference image's PSF
     columns: Mapping[str, Any]  # of the candidate record, the same for all of the exposure
-    shift: tuple[float, float]  # from the reference to the science grid, at the frame's centre
-    turn: NDArray[np.float64]  # (2, 6) the astrometric solution, reference to science
-    centre: tuple[float, float]  # ra, dec of the frame's centre, deg
+    place: Place
 
 
 def gzip_fits(image: NDArray[np.float32]) -> bytes:
@@ -85,7 +84,7 @@ def candidate_record(
     """The candidate part of the record, without history counts."""
     one = dict(zip(_NAMES, found.table[row].tolist(), strict=True))
     x, y = one["x"], one["y"]
-    at = _to_reference(x, y, sheet)
+    at = sheet.place.on_reference(x, y)
     record = {
         **sheet.columns,
         **_identity(sheet, one, serial),
@@ -96,7 +95,7 @@ def candidate_record(
         **matcher.gaia(*at),
         **_solar_system(verdict, jitter),
     }
-    record["ra"], record["dec"] = _sky(*at, sheet)
+    record["ra"], record["dec"] = sheet.place.sky(*at)
     return record
 
 
@@ -201,7 +200,7 @@ def _reference(sheet: Sheet, matcher: Matcher, x: float, y: float) -> dict[str, 
     """The nearest source of the reference image's own catalogue."""
     distance, row = matcher.nearest_reference(x, y)
     source = matcher.reference
-    ra, dec = _sky(float(source.x[row]), float(source.y[row]), sheet)
+    ra, dec = sheet.place.sky(float(source.x[row]), float(source.y[row]))
     return {
         "distnr": distance,
         "magnr": float(source.mag[row]),
@@ -224,30 +223,6 @@ def _solar_system(verdict: Verdict, jitter: np.random.Generator) -> dict[str, An
         "ssmagnr": change.event.mag + float(jitter.normal(0, 0.25)),
         "ssnamenr": str(change.event.number),
     }
-
-
-def _to_reference(x: float, y: float, sheet: Sheet) -> tuple[float, float]:
-    """From the science to the reference grid, by the pipeline's solution."""
-    side = sheet.stamps[0].shape[0]
-    u, v = x - sheet.shift[0], y - sheet.shift[1]
-    for _ in range(2):
-        p, q = 2.0 * u / side - 1.0, 2.0 * v / side - 1.0
-        terms = np.array([1.0, p, q, p * p, p * q, q * q])
-        dx, dy = sheet.turn @ terms
-        u, v = x - float(dx), y - float(dy)
-    return u, v
-
-
-def _sky(x: float, y: float, sheet: Sheet) -> tuple[float, float]:
-    """ra, dec in degrees of a place on the reference grid, by the tangent plane; north up, east left."""
-    side = sheet.stamps[0].shape[0]
-    scale = np.radians(PIXEL_ARCSEC / 3600.0)
-    xi, eta = -(x - side / 2) * scale, (y - side / 2) * scale
-    ra0, dec0 = np.radians(sheet.centre[0]), np.radians(sheet.centre[1])
-    below = np.cos(dec0) - eta * np.sin(dec0)
-    ra = ra0 + np.arctan2(xi, below)
-    dec = np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, below))
-    return float(np.degrees(ra) % 360.0), float(np.degrees(dec))
 
 
 @lru_cache(maxsize=4096)

@@ -196,7 +196,7 @@ def _asteroids(
     for serial in range(first, first + count):
         x, y = rng.uniform(0, recipe.side, 2)
         mag = float(np.clip(20.8 + np.log10(1.0 - rng.random()) / 0.4, 14.0, 20.8))
-        rate, angle = np.exp(rng.normal(-0.5, 0.5)) * 1440.0 / 1.01, rng.uniform(0, 2 * np.pi)
+        rate, angle = np.exp(rng.normal(-0.5, 0.5)) * 1440.0 / recipe.pixel_arcsec, rng.uniform(0, 2 * np.pi)
         motion = float(rate * np.cos(angle)), float(rate * np.sin(angle))
         number = int(rng.integers(1000, 600_000)) if rng.random() < 0.85 else 0
         events.append(

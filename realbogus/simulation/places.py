@@ -1,0 +1,38 @@
+"""Where a pixel of a science frame lies: on the reference grid, and on the sky."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Place:
+    """The astrometric solution of an exposure, as the pipeline believes it."""
+
+    terms: NDArray[np.float64]  # (2, 6) displacement from the reference to the science grid, see optics.polynomial
+    side: int  # pixels of the frame
+    ra: float  # of its centre, deg
+    dec: float
+    pixel_arcsec: float
+
+    def on_reference(self, x: float, y: float) -> tuple[float, float]:
+        """From the science to the reference grid."""
+        u, v = x - float(self.terms[0, 0]), y - float(self.terms[1, 0])
+        for _ in range(2):
+            p, q = 2.0 * u / self.side - 1.0, 2.0 * v / self.side - 1.0
+            dx, dy = self.terms @ np.array([1.0, p, q, p * p, p * q, q * q])
+            u, v = x - float(dx), y - float(dy)
+        return u, v
+
+    def sky(self, x: float, y: float) -> tuple[float, float]:
+        """ra, dec in degrees of a place on the reference grid, by the tangent plane; north up, east left."""
+        scale = np.radians(self.pixel_arcsec / 3600.0)
+        xi, eta = -(x - self.side / 2) * scale, (y - self.side / 2) * scale
+        ra0, dec0 = np.radians(self.ra), np.radians(self.dec)
+        below = np.cos(dec0) - eta * np.sin(dec0)
+        ra = ra0 + np.arctan2(xi, below)
+        dec = np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, below))
+        return float(np.degrees(ra) % 360.0), float(np.degrees(dec))
