@@ -21,8 +21,12 @@ from realbogus.simulation.subtraction import alard_lupton, gaussian_basis, mesh_
 
 SIDE = 512
 CALM = dict.fromkeys(
-    ("cosmic_rays", "hot_pixels", "bad_columns", "trails", "glints", "ghosts", "bad_flat", "template_defects"), 0.0
-)
+    (
+        "cosmic_rays", "hot_pixels", "bad_columns", "trails", "aircraft", "glints", "ghosts", "bad_flat", "crosstalk",
+        "amplifier_steps", "flux_failures", "template_defects",
+    ),
+    0.0,
+)  # fmt: skip
 STEADY = dict.fromkeys(("flat_error", "pixel_flat", "colour_error", "flux_error", "turbulence"), 0.0)
 
 
@@ -158,7 +162,9 @@ def ruined() -> tuple[Counter[str], Counter[tuple[str, bool]]]:
     """Verdicts over a few exposures of a telescope on which everything is wrong."""
     faults = {
         "cosmic_rays": 40.0, "hot_pixels": 40.0, "bad_columns": 4.0, "trails": 1.0, "glints": 1.0, "ghosts": 1.0,
-        "bad_flat": 1.0, "template_defects": 40.0, "fast_stars": 30.0, "asteroids": 15.0, "transients": 15.0,
+        "bad_flat": 1.0,
+        "crosstalk": 1.0, "amplifier_steps": 1.0, "flux_failures": 0.5,
+        "template_defects": 40.0, "fast_stars": 30.0, "asteroids": 15.0, "transients": 15.0,
     }  # fmt: skip
     recipe = Recipe(side=SIDE, stars_spread=0.3, star_slope=0.2, vetted=False, **faults)
     kinds: Counter[str] = Counter()

@@ -40,6 +40,10 @@ class Defect(IntFlag):
     GHOST = 64
     BAD_FLAT = 128
     TEMPLATE = 256
+    CROSSTALK = 512
+    AMPLIFIER = 1024
+    FLUX_SCALE = 2048
+    GLINT = 4096
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,20 @@ def damage_science(
     _spikes(rng, light, bits, bright)
     if rng.random() < min(recipe.ghosts, 1.0):
         _ghost(rng, light, bits, bright)
-    for chance, draw in ((recipe.trails, _trail), (recipe.glints, _glints)):
+    for chance, draw in ((recipe.trails, _trail), (recipe.aircraft, _aircraft), (recipe.glints, _glints)):
         if rng.random() < chance:
             draw(rng, light, bits, how.psf.fwhm_px, math.sqrt(how.sky_dn / how.gain))
     light *= _flat(rng, bits, recipe)
+    if rng.random() < recipe.flux_failures:
+        _flux_failure(rng, light, bits, how.sky_dn)
     image = add_noise(rng, light, how.gain, how.read_noise, recipe.pixel_flat, recipe.noise_correlation)
     for _ in range(int(rng.poisson(recipe.cosmic_rays))):
         cosmic_ray(rng, image, bits)
     _detector_faults(rng, image, bits, detector, how.sky_dn)
+    if rng.random() < recipe.crosstalk:
+        _crosstalk(rng, image, bits, how.sky_dn, recipe.saturation_dn)
+    if rng.random() < recipe.amplifier_steps:
+        _amplifier_step(rng, image, bits, math.sqrt(how.sky_dn / how.gain))
     masked = _saturate(image, bits, recipe.saturation_dn)
     return image, Damage(bits, masked)
 
@@ -243,7 +253,46 @@ def _glints(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], fw
             v = (y - py + j) * math.cos(angle) - (x - px + i) * math.sin(angle)
             flash = level * np.exp(-0.5 * ((u / (1.4 * sigma)) ** 2 + (v / sigma) ** 2))
             light[j - 9 : j + 10, i - 9 : i + 10] += flash
-            bits[j - 9 : j + 10, i - 9 : i + 10][flash > 0.3 * level] |= np.uint16(Defect.TRAIL)
+            bits[j - 9 : j + 10, i - 9 : i + 10][flash > 0.3 * level] |= np.uint16(Defect.GLINT)
+
+
+def _aircraft(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], fwhm: float, noise: float) -> None:
+    """An aircraft: a pair of broad trails side by side, out of focus, with flashes of its strobe between them."""
+    middle, half = _line(rng, light.shape), rng.uniform(3.0, 9.0)
+    level, sigma = noise * float(np.exp(rng.uniform(np.log(2.0), np.log(15.0)))), rng.uniform(1.5, 3.0) * fwhm / 2.355
+    for side in (-half, half):
+        light += level * np.exp(-0.5 * ((middle - side) / sigma) ** 2)
+    bits[np.abs(middle) < half + 2.0 * sigma] |= np.uint16(Defect.TRAIL)
+
+
+def _flux_failure(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], sky: float) -> None:
+    """A thin cloud's edge, or a failed photometric solution: part of the frame, or all, is fainter by some per cent."""
+    depth = rng.choice([-1.0, 1.0]) * float(np.exp(rng.uniform(np.log(0.03), np.log(0.25))))
+    share = np.full(light.shape, 1.0)
+    if rng.random() < 0.5:
+        share = 0.5 * (1.0 + np.tanh(_line(rng, light.shape) / rng.uniform(30.0, 150.0)))
+    light -= depth * share * np.maximum(light - sky, 0.0)
+    bits[share > 0.5] |= np.uint16(Defect.FLUX_SCALE)
+
+
+def _crosstalk(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], sky: float, full: float) -> None:
+    """Ghosts of bright cores in the amplifier that is read at the same time: mirrored, faint, positive or negative."""
+    strength = rng.choice([-1.0, 1.0]) * float(np.exp(rng.uniform(np.log(2e-4), np.log(2e-3))))
+    excess = np.where(image - sky > 0.1 * full, np.minimum(image, full) - sky, 0.0)[:, ::-1]
+    added = strength * excess
+    image += added
+    bits[np.abs(added) > 3.0] |= np.uint16(Defect.CROSSTALK)
+
+
+def _amplifier_step(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], noise: float) -> None:
+    """A step of the bias at an amplifier's edge, and a ramp of a few pixels beside it that was not taken out."""
+    edge = int(rng.integers(image.shape[1] // 8, 7 * image.shape[1] // 8))
+    step = rng.choice([-1.0, 1.0]) * noise * rng.uniform(1.0, 6.0)
+    ramp = noise * rng.uniform(1.0, 10.0) * rng.choice([-1.0, 1.0]) * np.exp(-np.arange(12) / rng.uniform(0.6, 2.0))
+    image[:, edge:] += step
+    wide = min(12, image.shape[1] - edge)
+    image[:, edge : edge + wide] += ramp[:wide]
+    bits[:, edge - 3 : edge + 5] |= np.uint16(Defect.AMPLIFIER)
 
 
 def _line(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:

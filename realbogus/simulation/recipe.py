@@ -72,7 +72,11 @@ class Recipe:
     hot_pixels: float = 6.0
     bad_columns: float = 1.0  # per frame, new since the template
     trails: float = 0.025
+    aircraft: float = 0.005
     glints: float = 0.02
+    crosstalk: float = 0.05
+    amplifier_steps: float = 0.03
+    flux_failures: float = 0.03  # share of exposures with a cloud's edge or a failed photometric solution
     ghosts: float = 0.1
     flat_error: float = 0.006  # of the slow waves of the flat field
     pixel_flat: float = 0.009  # of single pixels
@@ -121,6 +125,9 @@ def windy(**changes: Any) -> Recipe:
         "hot_pixels": 12.0,
         "bad_columns": 2.0,
         "trails": 0.15,
+        "crosstalk": 0.1,
+        "amplifier_steps": 0.1,
+        "flux_failures": 0.06,
         "ghosts": 0.5,
         "flat_error": 0.01,
         "pixel_flat": 0.009,

@@ -20,8 +20,8 @@ from realbogus.simulation.scene import Event
 Floats = NDArray[np.float64]
 REAL_KINDS = ("transient", "variable", "asteroid")
 BOGUS_KINDS = (
-    "cosmic_ray", "hot_pixel", "bad_column", "trail", "saturation", "spike", "ghost", "bad_flat", "template_defect",
-    "dipole", "residual", "noise",
+    "cosmic_ray", "hot_pixel", "bad_column", "trail", "glint", "crosstalk", "amplifier", "saturation", "spike", "ghost",
+    "bad_flat", "template_defect", "dipole", "flux_scale", "residual", "noise",
 )  # fmt: skip
 _BY_BIT = (  # in order of precedence
     (Defect.TEMPLATE, "template_defect"),
@@ -29,6 +29,9 @@ _BY_BIT = (  # in order of precedence
     (Defect.HOT_PIXEL, "hot_pixel"),
     (Defect.BAD_COLUMN, "bad_column"),
     (Defect.TRAIL, "trail"),
+    (Defect.GLINT, "glint"),
+    (Defect.CROSSTALK, "crosstalk"),
+    (Defect.AMPLIFIER, "amplifier"),
     (Defect.SATURATION, "saturation"),
     (Defect.SPIKE, "spike"),
     (Defect.GHOST, "ghost"),
@@ -128,7 +131,9 @@ def _judge_one(found: Candidates, row: int, around: Surroundings, tree: cKDTree,
         return Verdict(kind, None, name if kind in ("saturation", "spike") else "")
     if source < 0:
         return Verdict("noise")
-    return Verdict("dipole" if displaced > DIPOLE_PX else "residual", None, name)
+    if displaced > DIPOLE_PX:
+        return Verdict("dipole", None, name)
+    return Verdict("flux_scale" if _marked(x, y, around, Defect.FLUX_SCALE) else "residual", None, name)
 
 
 def _change_under(
@@ -155,6 +160,12 @@ def _defect_under(x: float, y: float, around: Surroundings) -> str:
             return kind
     wide = np.s_[max(j - 5, 0) : j + 6, max(i - 5, 0) : i + 6]
     return "saturation" if around.masked[wide].any() else ""
+
+
+def _marked(x: float, y: float, around: Surroundings, defect: Defect) -> bool:
+    rows, columns = around.science_bits.shape
+    j, i = min(max(round(y), 0), rows - 1), min(max(round(x), 0), columns - 1)
+    return bool(around.science_bits[j, i] & int(defect))
 
 
 def _source_under(x: float, y: float, around: Surroundings, tree: cKDTree) -> tuple[int, float]:
