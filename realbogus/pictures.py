@@ -140,6 +140,8 @@ def levels(image: NDArray[np.float32], stamp: int) -> NDArray[np.float64]:
     """
     low, high, noise = stretch(image, stamp)
     above = np.clip(image.astype(np.float64), low, high) - low
+    if not high > low:  # values so large that the noise is lost in their last digit
+        return above
     if stamp == DIFFERENCE:
         return above / (high - low)
     softening = BACKGROUND * noise

@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SHELL = (
     "stream",
     "publish",
+    "subscribing",
     "registry",
     "labels",
     "drift",
@@ -30,9 +31,12 @@ SHELL = (
 CONFINED = {
     "confluent_kafka": {"stream/kafka/", "publish/kafka_topic.py"},
     "fastavro": {"packets/"},
-    "lxml": {"voevent/", "publish/vtp.py"},
+    "lxml": {"voevent/", "publish/vtp"},
     "sklearn": {"forest.py", "training/"},
     "matplotlib": {"pictures.py"},
+    "aiohttp": {"publish/http/"},
+    "jinja2": {"web/"},
+    "PIL": {"thumbnails.py"},
 }
 
 
@@ -91,6 +95,6 @@ def test_no_pickle_is_loaded_anywhere():
 def test_every_declared_dependency_is_used():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {line.split(">")[0].split("=")[0].strip() for line in project["dependencies"]}
-    names = {"scikit-learn": "sklearn", "pyerfa": "erfa"}
+    names = {"scikit-learn": "sklearn", "pyerfa": "erfa", "pillow": "PIL"}
     used = {name.split(".")[0] for module in MODULES for name in imports(module)}
     assert {names.get(name, name.replace("-", "_")) for name in declared} <= used

@@ -1,6 +1,6 @@
 """Light curves: what a packet tells of its object at earlier times, and of this detection. For people, never features.
 
-ZTF packets hold ``prv_candidates``: detections of the last 30 days, and upper limits where ``candid`` is null. Rubin
+ZTF packets hold ``prv_candidates``: detections of the last 30 days, and upper limits where ``isdiffpos`` is null. Rubin
 packets hold ``prvDiaSources``, detections only. Whatever is no honest measurement is left out.
 """
 
@@ -60,12 +60,12 @@ def _of_ztf(record: Row) -> Iterator[Point]:
     for row in _rows(record, "prv_candidates", "candidate"):
         mjd = _number(row, "jd") - ztf.MJD_OF_JD_0 + ztf.EXPOSURE_S / 2 / 86400
         band = ztf.BAND_OF_FID.get(row.get("fid", 0), "")
-        positive = ztf.IS_POSITIVE.get(str(row.get("isdiffpos")))
-        magnitude = _number(row, "magpsf")
-        if positive is None or math.isnan(magnitude):
+        sign = row.get("isdiffpos")
+        if sign is None:
             yield Point(mjd, band, _number(row, "diffmaglim"), sign=0)
-        else:
-            yield Point(mjd, band, magnitude, _number(row, "sigmapsf"), 1 if positive else -1)
+        elif str(sign) in ztf.IS_POSITIVE:
+            positive = ztf.IS_POSITIVE[str(sign)]
+            yield Point(mjd, band, _number(row, "magpsf"), _number(row, "sigmapsf"), 1 if positive else -1)
 
 
 def _of_rubin(record: Row) -> Iterator[Point]:

@@ -37,7 +37,7 @@ def twin(told: Told) -> Json:
         **_chance(told),
         "additional_info": told.summary,
         "data_archive_page": told.object_url,
-        "reference": {citation.kind: citation.ivorn for citation in reversed(told.citations)},  # the first of a kind
+        "reference": {citation.ivorn: citation.kind for citation in told.citations},
         "real_bogus": _judgement(told),
         "ivorn": event.ivorn,
     }

@@ -108,7 +108,7 @@ def event(catalogue: Catalogue, entry: Entry, xml_summary: Mapping[str, Any]) ->
         sky=sky([(shown.ra, shown.dec, entry.object_id, "")]),
         galactic_latitude=cards.galactic_latitude(shown.ra, shown.dec),
         side_arcsec=side,
-        cites=[(kind, ivorn, catalogue.entry(ivorn)) for kind, ivorn in shown.told.get("reference", {}).items()],
+        cites=[(kind, ivorn, catalogue.entry(ivorn)) for ivorn, kind in shown.told.get("reference", {}).items()],
         cited_by=catalogue.citing(entry.ivorn),
         others=[cards.card(one) for one in others],
         **xml_summary,

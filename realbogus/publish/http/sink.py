@@ -16,7 +16,7 @@ from realbogus.errors import ConfigError, PacketError, Unavailable, VOEventError
 from realbogus.publish.archive import INDEX, read_index
 from realbogus.publish.evidence import EvidenceReader
 from realbogus.publish.http.catalogue import Catalogue
-from realbogus.publish.http.following import Following
+from realbogus.publish.http.following import ALIVE_S, Following
 from realbogus.publish.http.server import Site
 from realbogus.publish.sinks import SENT, Answer, Delivery
 from realbogus.stream.protocols import Clock, Headers, SystemClock
@@ -41,9 +41,16 @@ class HttpSink:
     name = "http"
 
     def __init__(
-        self, host: str, port: int, catalogue: Path, *, reader: EvidenceReader | None = None, clock: Clock | None = None
+        self,
+        host: str,
+        port: int,
+        catalogue: Path,
+        *,
+        reader: EvidenceReader | None = None,
+        clock: Clock | None = None,
+        alive_s: float = ALIVE_S,
     ) -> None:
-        self._host, self.port = host, port
+        self._host, self.port, self._alive_s = host, port, alive_s
         self._reader, self._clock = reader or EvidenceReader(), clock or SystemClock()
         self.catalogue = Catalogue(catalogue)
         self._started, self._problem = threading.Event(), ""
@@ -107,7 +114,7 @@ class HttpSink:
 
     async def _run(self) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
-        self._following = Following(self.catalogue.last())
+        self._following = Following(self.catalogue.last(), alive_s=self._alive_s)
         runner = web.AppRunner(
             Site(self.catalogue, self._following).application(),
             access_log=None,
