@@ -183,7 +183,7 @@ def test_the_command_names_everything_that_is_missing_at_once(tmp_path, capsys):
     wrong = ["--packets", "x", "--simulated", str(tmp_path)]
     assert main(["train", "--name", "demo", "--version", "1", *wrong]) == 2
     told = capsys.readouterr().err
-    assert "--packets and --manifest go together" in told
+    assert "--packets and --manifest or --labels go together" in told
     assert "there is no" in told
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from realbogus import archives
-from realbogus.labels import read_manifest, read_truth
+from realbogus.labels import read_claims, read_manifest, read_truth
 from realbogus.model import Model, load_model
 from realbogus.registry import Registry
 from realbogus.surveys import SURVEYS
@@ -25,7 +25,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--packets", nargs="+", metavar="PATH", help="folders, globs, packets or tars of labelled packets"
     )
-    data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels")
+    data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels, as a table")
+    data.add_argument(
+        "--labels", nargs="+", type=Path, metavar="JOURNAL", default=[], help="their labels, of `realbogus labels`"
+    )
     data.add_argument(
         "--simulated", nargs="+", type=Path, metavar="PATH", default=[], help="simulated nights with truth"
     )
@@ -37,10 +40,19 @@ def data_problems(options: argparse.Namespace) -> list[str]:
     problems = []
     if not options.packets and not options.simulated:
         problems.append("no labelled alerts: give --packets with --manifest, or --simulated, or both")
-    if bool(options.packets) != bool(options.manifest):
-        problems.append("--packets and --manifest go together")
-    if options.manifest and not options.manifest.is_file():
-        problems.append(f"--manifest {options.manifest}: no such file")
+    if bool(options.packets) != bool(options.manifest or options.labels):
+        problems.append("--packets and --manifest or --labels go together")
+    if options.manifest and options.labels:
+        problems.append("--manifest and --labels exclude each other: import the manifest into the journal")
+    problems += [
+        f"{name} {path}: no such file"
+        for name, paths in (
+            ("--manifest", [options.manifest] if options.manifest else []),
+            ("--labels", options.labels),
+        )
+        for path in paths
+        if not path.is_file()
+    ]
     problems += [
         f"--simulated {night}: there is no {_truth(night)}"
         for night in options.simulated
@@ -83,7 +95,8 @@ def find_model(registry: Registry, spec: str | None) -> Model:
 
 def _read(options: argparse.Namespace, names: Sequence[str], progress: Progress) -> Iterator[Examples]:
     if options.packets:
-        labels = read_manifest(options.manifest, options.survey)
+        survey = options.survey
+        labels = read_claims(options.labels, survey) if options.labels else read_manifest(options.manifest, survey)
         yield _examples(options, names, progress, options.packets, labels, "packets")
     for night in options.simulated:
         yield _examples(options, names, progress, [night], read_truth(_truth(night)), night.name)

@@ -56,7 +56,7 @@ def examples(
     tally = Tally() if tally is None else tally
     seen: set[int] = set()
     parts = []
-    for batch in _batches(iter(messages), survey, tally, tell):
+    for batch in batches(iter(messages), survey, tally, tell):
         candids = batch.candid.tolist()
         rows = [row for row, candid in enumerate(candids) if candid in labels.by_candid and not _met(candid, seen)]
         tally.unlabelled += len(batch) - len(rows)
@@ -71,7 +71,7 @@ def examples(
 def triplets_of(messages: Iterable[bytes], candids: Iterable[int], *, survey: str = "ztf") -> dict[int, Triplets]:
     """The triplets (3, 63, 63) of these alerts by candid, as they were measured; those that are not met are absent."""
     wanted, found = set(candids), {}
-    for batch in _batches(iter(messages), survey, Tally(), lambda _: None):
+    for batch in batches(iter(messages), survey, Tally(), lambda _: None):
         for row, candid in enumerate(batch.candid.tolist()):
             if candid in wanted and candid not in found:
                 found[candid] = batch.triplets[row].copy()
@@ -88,7 +88,8 @@ def _met(candid: int, seen: set[int]) -> bool:
     return False
 
 
-def _batches(messages: Iterator[bytes], survey: str, tally: Tally, tell: Callable[[int], None]) -> Iterator[AlertBatch]:
+def batches(messages: Iterator[bytes], survey: str, tally: Tally, tell: Callable[[int], None]) -> Iterator[AlertBatch]:
+    """The readable alerts of one survey among these packets; tally counts the others."""
     store, limits = SchemaStore(), Limits()
     wanted = {name: one.fields for name, one in SURVEYS.items()}
     while chunk := list(islice(messages, BATCH)):

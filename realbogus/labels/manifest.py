@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from realbogus.errors import LabelError
+from realbogus.labels.sources import PANEL_RULE, SIMULATED_RULE
 from realbogus.training.examples import Label, LabelSet
 from realbogus.training.splits import joined_groups
 
@@ -18,15 +19,6 @@ MAX_ROWS = 5_000_000
 CELL_DEG = 5.0  # side of a part of the sky that a split by field keeps together
 ASTEROID = "known asteroid"  # how the manifest's label_source begins for them
 NOISY = 0.9  # braai from which a panel's "bogus" is in doubt: mostly residuals on bright stars, some true variables
-
-PANEL_RULE = (
-    "Label P: two independent, blind visual classifications of the triplet by a vision-language model, from the "
-    "pictures alone; real or bogus where both agree, else left out. Not human. No score of another classifier is in it."
-)
-SIMULATED_RULE = (
-    "Truth of the simulator: a detection is real if something that truly changed lies under it, has its sign and "
-    "makes up a good part of its flux; all others are bogus."
-)
 
 
 def read_manifest(path: Path, survey: str = "ztf") -> LabelSet:
