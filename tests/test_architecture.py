@@ -36,7 +36,7 @@ CONFINED = {
     "matplotlib": {"pictures.py"},
     "aiohttp": {"publish/http/"},
     "jinja2": {"web/"},
-    "PIL": {"thumbnails.py"},
+    "PIL": {"thumbnails.py", "training/"},
 }
 
 

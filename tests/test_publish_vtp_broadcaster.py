@@ -18,10 +18,11 @@ from voevent_cases import STYLE, scored
 
 from realbogus.errors import ConfigError
 from realbogus.publish import vtp, vtp_broadcaster
+from realbogus.publish import vtp_xpath as filters
 from realbogus.publish.sinks import SENT
 from realbogus.publish.vtp_broadcaster import VtpBroadcaster
 from realbogus.publish.vtp_filters import Judge
-from realbogus.voevent import build, filters
+from realbogus.voevent import build
 
 LOW = build(scored(candid=1, p_real=0.65), 0, STYLE)
 HIGH = build(scored(candid=2, p_real=0.95), 0, STYLE)

@@ -6,10 +6,11 @@ read here: its size is capped before a byte of it is parsed, and entities, DOCTY
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
@@ -53,11 +54,15 @@ def frame_size(header: bytes) -> int:
     return size
 
 
-def write(role: Role, origin: str, now: float, *, response: str = "", result: str = "") -> bytes:
-    """A message of ours. now is Unix time, s."""
+def write(
+    role: Role, origin: str, now: float, *, response: str = "", result: str = "", filters: Sequence[str] = ()
+) -> bytes:
+    """A message of ours. now is Unix time, s; filters are XPath expressions, for the answer to authenticate."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     answer = f"<Response>{escape(response)}</Response>" if response else ""
-    meta = f"<Meta><Result>{escape(result)}</Result></Meta>" if result else ""
+    about = "".join(f'<Param name="xpath-filter" value={quoteattr(one)}/>' for one in filters)
+    about += f"<Result>{escape(result)}</Result>" if result else ""
+    meta = f"<Meta>{about}</Meta>" if about else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<trn:Transport xmlns:trn="{NAMESPACE}" version="1.0" role="{role}">'

@@ -22,8 +22,8 @@ from realbogus.errors import ConfigError, TransportError
 from realbogus.publish import vtp
 from realbogus.publish.sinks import SENT, Delivery
 from realbogus.publish.vtp_filters import Judge
+from realbogus.publish.vtp_xpath import CHARACTERS, FILTERS, INVALID, SLOW, YES
 from realbogus.stream.protocols import Clock, SystemClock
-from realbogus.voevent.filters import CHARACTERS, FILTERS, INVALID, SLOW, YES
 from realbogus.voevent.validate import Event
 
 log = logging.getLogger(__name__)

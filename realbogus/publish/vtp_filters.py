@@ -1,4 +1,4 @@
-"""The process that evaluates the filters of subscribers (`voevent.filters`), and how it is asked."""
+"""The process that evaluates the filters of subscribers (`vtp_xpath`), and how it is asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Iterable
 
-from realbogus.voevent import filters
+from realbogus.publish import vtp_xpath as filters
 
 log = logging.getLogger(__name__)
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from comet_cases import accepts, comet, free_port, until
 from voevent_cases import STYLE, scored
 
 from realbogus.publish.sinks import SENT, Answer
@@ -23,43 +18,9 @@ from realbogus.voevent import build
 
 pytestmark = pytest.mark.interop
 
-PATIENCE_S = 30.0
 LOW = [build(scored(3, candid=100, p_real=0.65), row, STYLE) for row in range(3)]
 HIGH = [build(scored(3, candid=200, p_real=0.95), row, STYLE) for row in range(3)]
 ODD = build(scored(candid=300, object_id="Ω <x>"), 0, STYLE)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(what: Callable[[], object], why: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, why
-        time.sleep(0.05)
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def comet(folder: Path, name: str, options: Sequence[str]) -> Iterator[Path]:
-    """A Comet process; gives its log."""
-    script, log = Path(__file__).with_name("comet_loopback.py"), folder / f"{name}.log"
-    command = [sys.executable, "-W", "ignore", str(script), "-n", f"--pidfile={folder / name}.pid", "comet", "-v"]
-    command += [f"--local-ivo=ivo://org.example.{name}/comet", f"--eventdb={folder / name}.db", *options]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env={**os.environ, "PYTHONPATH": ""})
-    try:
-        yield log
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
 
 
 def saved(folder: Path) -> set[str]:
