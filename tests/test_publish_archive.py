@@ -53,6 +53,13 @@ def test_other_bytes_under_a_known_name_are_refused(tmp_path):
     assert path.read_bytes() == EVENTS[0].xml
 
 
+def test_two_contents_under_one_name_in_a_batch_leave_the_first(tmp_path):
+    other = replace(EVENTS[0], xml=EVENTS[0].xml + b"\n")
+    answers = Archive(tmp_path).send([EVENTS[0], other, EVENTS[1], EVENTS[0]])
+    assert [one.answer for one in answers] == [Answer.SENT, Answer.REFUSED, Answer.SENT, Answer.SENT]
+    assert sorted(file.read_bytes() for file in tmp_path.rglob("*.xml")) == [EVENTS[0].xml, EVENTS[1].xml]
+
+
 def test_a_line_missing_after_a_crash_is_added_when_the_event_comes_again(tmp_path):
     Archive(tmp_path).send(EVENTS)
     index = tmp_path / DAY / "index.jsonl"
