@@ -10,13 +10,15 @@ from model_cases import FEATURE_SET, QUICK, examples, files, trained
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from realbogus.alerts import COLUMNS
-from realbogus.errors import LabelError
+from realbogus.cli.train import _trials
+from realbogus.errors import ConfigError, LabelError
 from realbogus.features import CATALOGUE, FEATURE_SETS
 from realbogus.model import model_from
 from realbogus.training import evaluate, fit
 from realbogus.training.examples import check_closure, joined
 from realbogus.training.fit import Recipe, out_of_fold, train, weights
 from realbogus.training.package import package
+from realbogus.training.search import SPACE, candidates, search, steps
 from realbogus.training.splits import LATER, SPLITS, UNTESTED, folds
 
 # the same input gives the same bytes
@@ -304,3 +306,60 @@ def test_paired_differences_are_of_identical_rows():
     found = evaluate.evaluate(table, np.nan_to_num(rb), np.full(len(table), 0.5), seed=1)["paired"]["rb"]
     assert found["rows"] == np.isfinite(rb).sum()
     assert found["auc_difference"] == {"value": 0, "low": 0, "high": 0}
+
+
+# the search
+
+
+def test_a_search_chooses_the_same_recipe_again_and_starts_with_the_one_given():
+    table = examples(240)
+    tried = candidates(QUICK, 6, seed=1)
+    assert tried[0] == QUICK
+    assert len(set(tried)) == 6
+    assert tried == candidates(QUICK, 6, seed=1) != candidates(QUICK, 6, seed=2)
+    told = []
+    found = search(table, QUICK, 3, told.append)
+    assert len(told) == steps(3)
+    assert found == search(table, QUICK, 3)
+    assert found.told["trials"] == len(found.told["table"]) == 3
+    assert found.told["objective_of_the_chosen"] <= found.told["objective_of_the_first"]
+
+
+def test_more_trials_than_recipes_try_each_once():
+    tried = candidates(QUICK, 10**6, seed=1)
+    assert len(set(tried)) == len(tried) == np.prod([len(values) for values in SPACE.values()])
+
+
+def test_nested_figures_are_not_flattered_by_the_choice():
+    """Labels that mean nothing: the best of several recipes looks better than chance, nested it does not."""
+    table = examples(300)
+    luck = replace(table, is_real=np.random.default_rng(2).random(300) < 0.5)
+    told = search(luck, QUICK, 4).told
+    assert abs(told["nested"]["auc"]["value"] - 0.5) < 0.12
+    assert told["objective_of_the_chosen"] < told["objective_nested"] + 0.05
+
+
+def test_the_search_is_told_in_manifest_and_card():
+    metrics = dict(trained().metrics, search=search(examples(), QUICK, 1).told)
+    files_ = package("small", "1", FEATURE_SET, examples(), replace(trained(), metrics=metrics))
+    assert "chosen among 1" in files_["card.md"].decode()
+
+
+@pytest.mark.parametrize(("budget", "trials"), [("40", 40), ("300s", 150), ("1s", 1), (None, 0)])
+def test_a_budget_is_a_number_of_recipes_or_seconds(budget, trials):
+    assert _trials(budget, seconds_each=2.0) == trials
+
+
+@pytest.mark.parametrize("budget", ["0", "much", "-3", "3m"])
+def test_a_budget_that_makes_no_sense_is_refused(budget):
+    with pytest.raises(ConfigError, match="expected a number of recipes"):
+        _trials(budget, 1.0)
+
+
+def test_bogus_and_faint_alerts_weigh_as_the_recipe_says():
+    table = examples(400)
+    weight = weights(table, replace(QUICK, bogus_weight=3.0, faint_weight=5.0))
+    np.testing.assert_allclose(weight[~table.is_real].sum(), 3 * weight[table.is_real].sum())
+    faint = table.snr < fit.FAINT
+    for side in (table.is_real, ~table.is_real):
+        np.testing.assert_allclose(weight[side & faint].mean(), 5 * weight[side & ~faint].mean())

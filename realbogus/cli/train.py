@@ -3,10 +3,16 @@
     realbogus train --packets packets/ztf --manifest manifest.csv --name mine --version 1
     realbogus train --simulated night/ --name simulated --version 1 --trees 300
     realbogus train --packets ztf.tar.xz --manifest manifest.csv --simulated a/ b/ --name both --version 2
+    realbogus train --packets packets/ztf --labels labels.jsonl --name mine --version 2 --search 40
 
-The model is judged on alerts held out by exposure, by night and at random, then fitted on all and written to
-MODELS/NAME/VERSION with its card; versions are never overwritten. The same input, options and libraries give the same
-bytes. With packets, threshold, calibration and results are of packets alone; simulated nights only help to fit.
+The model is judged on alerts held out by exposure, night, field, in later nights and at random, and beside other
+methods on the same rows; then fitted on all and written to MODELS/NAME/VERSION with its card. Versions are never
+overwritten. The same input, options and libraries give the same bytes. With packets, threshold, calibration and
+results are of packets alone; simulated nights only help to fit.
+
+--search tries other recipes first (kind, leaf size, features tried, class and S/N weights) and takes the best; the
+whole search is run again inside folds, so that the card can tell what it really gains. A number of recipes gives the
+same model again; of seconds, as 300s, the number that fits is taken and kept in the manifest.
 
 --simulated takes what `realbogus simulate` writes: folders or tars of packets, with truth.csv in or beside them.
 --manifest is a table with the columns candid, objectId, survey, jd, component, panel, panel_kind, label_source, braai,
@@ -18,9 +24,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from realbogus.cli.examples import add_data_arguments, data_problems, progress_bar, read_examples
@@ -30,8 +38,10 @@ from realbogus.model import Model, model_from
 from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.training.card import FIGURES, TITLES, figure, said_of
+from realbogus.training.examples import Examples
 from realbogus.training.fit import KINDS, Recipe, train
 from realbogus.training.package import package
+from realbogus.training.search import Found, search, steps
 
 DEFAULT = Recipe()
 FEATURES = "fast-1"
@@ -61,6 +71,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="of all simulated alerts, that of all packets being 1 (default: %(default)s)",
     )
+    recipe.add_argument(
+        "--bogus-weight",
+        type=float,
+        default=DEFAULT.bogus_weight,
+        metavar="X",
+        help="of all bogus, that of all real being 1",
+    )
+    recipe.add_argument(
+        "--faint-weight", type=float, default=DEFAULT.faint_weight, metavar="X", help="of an alert with S/N below 7"
+    )
+    recipe.add_argument(
+        "--search", metavar="BUDGET", help="try other recipes first: a number of them, or seconds, as in 300s"
+    )
     recipe.add_argument("--folds", type=int, default=DEFAULT.folds, metavar="N", help="(default: %(default)s)")
     recipe.add_argument("--seed", type=int, default=DEFAULT.seed, metavar="N", help="(default: %(default)s)")
     recipe.add_argument("--threads", type=int, default=2, metavar="N", help="does not change the result (default: 2)")
@@ -80,12 +103,19 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         fpr=options.fpr,
         simulated_weight=options.simulated_weight,
+        bogus_weight=options.bogus_weight,
+        faint_weight=options.faint_weight,
     )
+    _trials(options.search, 1.0)
     console = Console(stderr=True)
     with progress_bar(console) as progress:
         table = read_examples(options, FEATURE_SETS[options.feature_set], progress)
+        searched = _search(table, recipe, options, progress) if options.search else None
+        recipe = searched.recipe if searched else recipe
         bar = progress.add_task("judging and fitting", total=recipe.steps())
         trained = train(table, recipe, lambda done: progress.update(bar, advance=1, description=done), options.threads)
+        if searched:
+            trained.metrics["search"] = searched.told
         progress.update(bar, completed=recipe.steps())
     files = package(options.name, options.version, options.feature_set, table, trained)
     model = model_from(files)
@@ -96,6 +126,27 @@ def run(options: argparse.Namespace) -> int:
     made = {"model": spec, "folder": str(folder), "sha256": model.id.sha256, "bytes": size}
     print(json.dumps(made | {name: overall[name]["value"] for name in said_of(model.manifest["metrics"])}))
     return 0
+
+
+def _search(table: Examples, recipe: Recipe, options: argparse.Namespace, progress: Progress) -> Found:
+    """The best recipe within the budget. Seconds become a number of trials, which the manifest keeps."""
+    begun = time.monotonic()
+    search(table, recipe, 1, threads=options.threads)
+    trials = _trials(options.search, time.monotonic() - begun)
+    bar = progress.add_task("search", total=steps(trials))
+    return search(
+        table, recipe, trials, lambda done: progress.update(bar, advance=1, description=done), options.threads
+    )
+
+
+def _trials(budget: str | None, seconds_each: float) -> int:
+    """How many recipes a budget allows: "40" is forty, "300s" as many as take that long, one at least."""
+    if budget is None:
+        return 0
+    number, timed = budget.removesuffix("s"), budget.endswith("s")
+    if not number.isdigit() or not int(number):
+        raise ConfigError([f"--search is {budget!r}; expected a number of recipes, as 40, or seconds, as 300s"])
+    return max(1, int(int(number) / seconds_each)) if timed else int(number)
 
 
 def _default_set() -> str:

@@ -25,6 +25,7 @@ from realbogus.training.splits import SPLITS, UNTESTED, Folds, can_split, folds
 
 KINDS = ("extra trees", "random forest")
 IN_FULL = ("exposures", "nights")  # splits of which subsets and other scores are told
+FAINT = 7.0  # S/N below which forests lose most
 GOLDEN_ROWS = 256
 STEPS_AFTER = len(BASELINES) + 2  # of training, after judging: each baseline, the forest, the novelty
 
@@ -43,6 +44,8 @@ class Recipe:
     seed: int = 1
     fpr: float = 0.05  # false positive rate at which the threshold is chosen
     simulated_weight: float = 1.0  # of all simulated alerts together, that of all real packets being 1
+    bogus_weight: float = 1.0  # of all bogus together, that of all real being 1
+    faint_weight: float = 1.0  # of an alert with S/N below FAINT, that of others being 1
 
     def __post_init__(self) -> None:
         problems = [
@@ -52,6 +55,8 @@ class Recipe:
             (self.folds >= 2, f"folds should be at least 2, is {self.folds}"),
             (0 < self.fpr < 1, f"fpr should lie between 0 and 1, is {self.fpr}"),
             (self.simulated_weight > 0, f"simulated_weight should be above 0, is {self.simulated_weight}"),
+            (self.bogus_weight > 0, f"bogus_weight should be above 0, is {self.bogus_weight}"),
+            (self.faint_weight > 0, f"faint_weight should be above 0, is {self.faint_weight}"),
         ]
         for fulfilled, otherwise in problems:
             if not fulfilled:
@@ -151,16 +156,18 @@ def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
 
 
 def weights(examples: Examples, recipe: Recipe) -> Column:
-    """How much each row counts: real and bogus alike in sum, simulated and real packets as the recipe says.
+    """How much each row counts: real and bogus in sum, simulated and real packets, and faint ones as the recipe says.
 
     The mean is 1.
     """
     weight = np.zeros(len(examples))
+    trust = examples.weight * np.where(examples.snr < FAINT, recipe.faint_weight, 1.0)
     for simulated, share in ((False, 1.0), (True, recipe.simulated_weight)):
         for is_real in (False, True):
             inside = (examples.simulated() == simulated) & (examples.is_real == is_real)
             if inside.any():
-                weight[inside] = share * examples.weight[inside] / examples.weight[inside].sum()
+                total = share * (1.0 if is_real else recipe.bogus_weight)
+                weight[inside] = total * trust[inside] / trust[inside].sum()
     return np.asarray(weight * len(weight) / weight.sum())
 
 
