@@ -36,7 +36,7 @@ CONFINED = {
     "matplotlib": {"pictures.py"},
     "aiohttp": {"publish/http/"},
     "jinja2": {"web/"},
-    "PIL": {"thumbnails.py", "training/"},
+    "PIL": {"thumbnails.py", "subscribing/cutouts.py"},
 }
 
 

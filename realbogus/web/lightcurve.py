@@ -28,9 +28,9 @@ _LIMIT = "M-4-3H4L0 4Z"
 _LEAST_RANGE = 0.6  # mag
 
 
-def light_curve(points: Sequence[Point], now_mjd: float, *, width: int = 720, height: int = 340) -> Markup:
+def light_curve(points: Sequence[Point], now_mjd: float, *, width: int = 600, height: int = 320) -> Markup:
     """The light curve with axes; x is days before now_mjd, whose detection is ringed. "" where there is no point."""
-    return _drawn(points, now_mjd, width, height, (52, 14, 14, 44), axes=True)
+    return _drawn(points, now_mjd, width, height, (58, 14, 14, 50), axes=True)
 
 
 def sparkline(points: Sequence[Point], now_mjd: float, *, width: int = 340, height: int = 72) -> Markup:
@@ -92,9 +92,9 @@ def _axes(
     for day in ticks(early, late, 7):
         at = x(now + day)
         yield f'<path class="grid" d="M{at:.1f} {height - bottom}v5"/>'
-        yield f'<text class="tick" x="{at:.1f}" y="{height - bottom + 19}" text-anchor="middle">{plain(day)}</text>'
+        yield f'<text class="tick" x="{at:.1f}" y="{height - bottom + 21}" text-anchor="middle">{plain(day)}</text>'
     middle = (left + width - right) / 2
-    yield f'<text class="tick" x="{middle:.0f}" y="{height - 5}" text-anchor="middle">days from this detection</text>'
+    yield f'<text class="tick" x="{middle:.0f}" y="{height - 7}" text-anchor="middle">days from this detection</text>'
     yield f'<text class="tick" x="14" y="{(height - bottom) / 2:.0f}" text-anchor="middle" transform="rotate(-90 14 {(height - bottom) / 2:.0f})">AB magnitude</text>'  # noqa: E501
     yield f'<path class="axis" d="M{left} {height - bottom}H{width - right}"/>'
 
@@ -125,7 +125,7 @@ def band_class(band: str) -> str:
 
 def legend(points: Sequence[Point]) -> Markup:
     """What the marks mean: the bands that occur, limits and fainter detections where there are any."""
-    bands = sorted({p.band for p in points if p.sign}, key=lambda band: ("ugrizy".find(band), band))
+    bands = sorted({p.band for p in points}, key=lambda band: ("ugrizy".find(band), band))
     rows = [
         (_SHAPES.get(band, _OTHER), f"point {band_class(band)}", band if band in BANDS else "other") for band in bands
     ]

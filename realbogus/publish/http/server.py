@@ -76,6 +76,7 @@ class Site:
         app.router.add_get("/stream", self.stream)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/static/{name}", _static)
+        app.router.add_get("/favicon.ico", _icon)  # browsers ask for it beside answers that are no pages
         app.on_cleanup.append(self._close)
         app.on_response_prepare.append(_add_headers)
         return app
@@ -276,6 +277,10 @@ async def _static(request: web.Request) -> web.Response:
     return web.Response(
         body=pages.static(name), headers={"Content-Type": pages.STATIC[name], "Cache-Control": _LASTING}
     )
+
+
+async def _icon(_: web.Request) -> web.Response:
+    return web.Response(body=pages.static("icon.svg"), headers={"Content-Type": pages.STATIC["icon.svg"]})
 
 
 async def _add_headers(_: web.Request, answer: web.StreamResponse) -> None:
