@@ -71,7 +71,8 @@ def _release(options: argparse.Namespace, settings: Settings, log: Log) -> int:
         known = found_holds(settings, log)
         chosen = _chosen(options, known)
         who, told = options.who or getpass.getuser(), dict[str, Any]()
-        for hold in track(chosen, "releasing", console=Console(stderr=True), transient=True):
+        console = Console(stderr=True)
+        for hold in track(chosen, "releasing", console=console, transient=True, disable=not console.is_terminal):
             told[hold.exposure] = sum(release(log, sink, hold, settings.publish.outbox, who))
     print(json.dumps({"released": told}))
     return 0

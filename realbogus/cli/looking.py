@@ -67,7 +67,8 @@ def position(text: str) -> tuple[str, int, int]:
 def read_shown(log: Log, extent: Extent, what: str) -> Iterator[Message]:
     """The messages of these stretches, with a bar on stderr of how many were read."""
     columns = SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=sum(stop - first for first, stop in extent.values()))
         for message in log.read(extent):
             bar.advance(task)

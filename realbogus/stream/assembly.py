@@ -9,7 +9,7 @@ from typing import Any
 
 from realbogus import features
 from realbogus.config import Settings
-from realbogus.config.sections import KafkaSettings, OutputSettings
+from realbogus.config.sections import KafkaSettings, OutputSettings, topic_for
 from realbogus.errors import ConfigError, FeatureMismatch, ModelError, PacketError
 from realbogus.model import Model
 from realbogus.packets.schemas import SchemaStore, read_schema
@@ -132,7 +132,8 @@ def open_worker(
         place = stack.enter_context(place_in(given.group_id, instance=given.instance, slot=slot, lasting=lasting))
         sink = open_sink(output, settings.kafka, place, metrics)
         stack.enter_context(closing(sink))
-        sink.prepare(to.topics(given.topics))
+        shadow = [topic_for(output.shadow, topic) for topic in given.topics if settings.models.shadow]
+        sink.prepare([*to.topics(given.topics), *shadow])
         source = KafkaSource(
             settings.kafka,
             group_id=given.group_id,

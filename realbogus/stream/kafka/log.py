@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from realbogus.stream.protocols import NO_TIME, Message, Partition, Positions
 
 NOBODY = "realbogus-reader"  # a group that is never joined and never commits
 AT_ONCE = 500  # messages
+NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION}
+SOON_S = 0.1  # s; between two tries of what will do soon
 SILENT_S = 60.0  # s without any message or end, after which a read is given up
 
 
@@ -62,8 +65,10 @@ class KafkaLog:
 
     def read(self, extent: Extent) -> Iterator[Message]:
         """The messages of these stretches."""
-        stops = {one: stop for one, (first, stop) in extent.items() if stop > first}
-        self._consumer.assign([TopicPartition(*one, extent[one][0]) for one in stops])
+        there = self.extent({topic for topic, _ in extent})
+        inside = {one: self._within(extent[one], there[one]) for one in extent if one in there}
+        stops = {one: stop for one, (first, stop) in inside.items() if stop > first}
+        self._consumer.assign([TopicPartition(*one, inside[one][0]) for one in stops])
         silent = 0.0
         while stops:
             found = self._consumer.consume(AT_ONCE, 1.0)
@@ -83,9 +88,22 @@ class KafkaLog:
         ours = {"group.id": group_id, "enable.partition.eof": True}
         return Consumer(consumer_settings(self._kafka, ours, quiet()))
 
+    @staticmethod
+    def _within(wanted: tuple[int, int], there: tuple[int, int]) -> tuple[int, int]:
+        """A stretch without what is not there: the client would begin elsewhere."""
+        return max(wanted[0], there[0]), min(wanted[1], there[1])
+
     def _watermarks(self, one: Partition) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*one), timeout=CALL_S)
-        return int(low), int(high)
+        """First and next offset; a topic that was only just made may not have a leader yet."""
+        deadline = time.monotonic() + CALL_S
+        while True:
+            try:
+                low, high = self._consumer.get_watermark_offsets(TopicPartition(*one), timeout=CALL_S)
+                return int(low), int(high)
+            except KafkaException as error:
+                if error.args[0].code() not in NO_LEADER or time.monotonic() > deadline:
+                    raise
+            time.sleep(SOON_S)
 
     def _wanted(self, found: Iterable[Any], stops: dict[Partition, int]) -> Iterator[Message]:
         """The messages before their partition's stop; partitions that have reached it are taken out of stops."""

@@ -1,0 +1,191 @@
+"""The operator's tools on Apache Kafka: ledger, dead letters, exposures on hold, replay."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rescore_cases
+from confluent_kafka import Producer
+from kafka_cases import committed, new_topic, produce, read_all
+from rescore_cases import FIRST, packet
+
+from realbogus import config
+from realbogus.cli import main
+from realbogus.config.replay import replay_settings
+from realbogus.packets import annotation
+from realbogus.stream import assembly
+from realbogus.stream.kafka import KafkaLog
+from realbogus.stream.protocols import SystemClock
+from realbogus.stream.worker import Worker
+from realbogus.telemetry import Health, Metrics
+
+pytestmark = pytest.mark.kafka
+UNKNOWN = b"\x00\x00\x00\x03\x89" + bytes(50)  # schema id 905
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for version, seed in (("2", 2), ("1", 1)):
+        rescore_cases.model(folder, version, seed)
+    return folder
+
+
+class Stand:
+    """A topic, a configuration and what was called with it."""
+
+    def __init__(self, bootstrap: str, folder: Path, models: Path, more: str = "") -> None:
+        self.bootstrap, self.topic = bootstrap, new_topic(bootstrap, 2)
+        self.file = folder / "worker.toml"
+        self.file.write_text(f"""
+[kafka]
+bootstrap = "{bootstrap}"
+[input]
+topics = ["{self.topic}"]
+group_id = "g-{self.topic}"
+batch_size = 16
+[output]
+topic = "{{topic}}.annotated"
+partitions = 2
+[models]
+folder = "{models}"
+[policy]
+threshold = 0.35
+[voevent]
+authority = "org.example.survey"
+[publish]
+outbox = "{self.topic}.outbox"
+[exposures]
+held = "{self.topic}.held"
+{more}
+""")
+
+    @property
+    def settings(self) -> config.Settings:
+        return config.load(self.file, {})
+
+    def work(self, settings: config.Settings | None = None, **options: Any) -> Worker:
+        """Read everything there is."""
+        settings = settings or self.settings
+        opened = assembly.open_worker(
+            settings, assembly.scorer_for(settings), metrics=Metrics(), health=Health(), lasting=False, **options
+        )
+        with opened as worker:
+            worker.run(lambda: False, until_idle_s=1.0)
+        return worker
+
+    def call(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
+        """What a command gives: exit code and JSON lines."""
+        capsys.readouterr()
+        code = main([*words, "--config", str(self.file)])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+
+    def read(self, what: str) -> list[Any]:
+        return read_all(self.bootstrap, f"{self.topic}.{what}")
+
+
+@pytest.fixture
+def stand(kafka: str, tmp_path: Path, models: Path) -> Stand:
+    return Stand(kafka, tmp_path, models)
+
+
+def test_the_ledger_is_proven_from_the_topics_and_sees_what_does_not_belong(stand, capsys):
+    packets = rescore_cases.packets(40)
+    produce(stand.bootstrap, stand.topic, [*packets, b"Obj\x01", UNKNOWN, packets[3], packets[7]])
+    stand.work()
+    code, (row,) = stand.call(capsys, "ledger", "check", "--json")
+    assert code == 0
+    counts = {name: row[name] for name in ("consumed", "scored", "rejected", "parked", "missing", "double")}
+    assert counts == {"consumed": 44, "scored": 40, "rejected": 1, "parked": 1, "missing": 0, "double": 0}
+    assert row["duplicates"] == 2
+    forged = stand.read("annotated")[0]
+    producer = Producer({"bootstrap.servers": stand.bootstrap})
+    producer.produce(f"{stand.topic}.annotated", forged.value(), forged.key(), headers=forged.headers())
+    assert producer.flush(20) == 0
+    code, (row,) = stand.call(capsys, "ledger", "check", "--json")
+    assert (code, row["double"]) == (1, 1)
+    assert stand.call(capsys, "ledger", "--json")[0] == 0  # showing judges nothing
+
+
+def test_parked_alerts_are_listed_and_sent_back(stand, capsys):
+    produce(stand.bootstrap, stand.topic, [UNKNOWN, b"Obj\x01", None, *rescore_cases.packets(3)])
+    stand.work()
+    code, rows = stand.call(capsys, "dlq", "list", "--json")
+    assert code == 0
+    assert sorted((row["reason"], row["schema"], row["letters"]) for row in rows) == [
+        ("malformed", "none", 1),
+        ("malformed", "unreadable header", 1),
+        ("unknown_schema", "id 905", 1),
+    ]
+    _, (told,) = stand.call(capsys, "dlq", "replay", "--reason", "unknown_schema", "--reason", "malformed")
+    assert told["replayed"] == 2
+    assert told["left_out"] == {"it had no value": 1}
+    stand.work()
+    _, rows = stand.call(capsys, "dlq", "list", "--rows", "--json", "--reason", "unknown_schema")
+    assert [row["attempt"] for row in rows] == ["1", "2"]
+    assert main(["dlq", "show", rows[0]["place"], "--config", str(stand.file)]) == 0
+    assert "00 00 00 03 89" in capsys.readouterr().out
+    assert main(["dlq", "show", f"{stand.topic}.parked/0/999", "--config", str(stand.file)]) == 2
+
+
+def test_an_exposure_on_hold_is_released_once(kafka, tmp_path, models, capsys):
+    stand = Stand(kafka, tmp_path, models, "times_usual = 3.0\nleast = 2\nlearn = 5\nscore_psi = 0.0\n")
+    usual = [packet(FIRST + at) for at in range(10)]  # an exposure each
+    flood = [packet(FIRST + 500 + 1000 * at) for at in range(40)]  # all of one exposure
+    produce(kafka, stand.topic, [*usual, *flood], partitioner="consistent_random")
+    worker = stand.work()
+    _, rows = stand.call(capsys, "exposures", "list", "--json")
+    waiting = sum(row["waiting"] for row in rows)
+    before = len(stand.read("outbox"))
+    assert waiting > 0
+    assert before == worker.ledger.total().forwarded
+    held = [message for message in stand.read("annotated") if "held_by" in dict(message.headers())]
+    assert len(held) == waiting
+    assert {annotation.decode(message.value())["decision"] for message in held} == {"hold"}
+    assert stand.call(capsys, "exposures", "release")[0] == 2
+    code, (told,) = stand.call(capsys, "exposures", "release", "--all")
+    assert (code, sum(told["released"].values())) == (0, waiting)
+    _, (again,) = stand.call(capsys, "exposures", "release", "--all")
+    assert again == {"released": {}}
+    ids = [dict(message.headers())["ivorn"] for message in stand.read("outbox")]
+    assert len(ids) == len(set(ids)) == before + waiting
+    assert stand.call(capsys, "exposures", "list", "--waiting", "--json") == (0, [])
+
+
+def test_a_replay_leaves_offsets_and_topics_of_the_live_workers_alone(stand):
+    now = time.time()
+    stamps = [round(1000 * (now - 3600 + at)) for at in range(30)]
+    produce(stand.bootstrap, stand.topic, rescore_cases.packets(30), timestamps_ms=stamps)
+    stand.work()
+    live = committed(stand.bootstrap, f"g-{stand.topic}", stand.topic, 2)
+    annotated, outbox = stand.read("annotated"), stand.read("outbox")
+    settings = replay_settings(stand.settings, "r1", "small/2")
+    since, until = now - 3590, now - 3580
+    assembly.begin_at(settings, since, SystemClock())
+    total = stand.work(settings, from_s=since, until_s=until).ledger.total()
+    assert total.consumed == total.scored == 10
+    assert committed(stand.bootstrap, f"g-{stand.topic}", stand.topic, 2) == live
+    assert len(stand.read("annotated")) == len(annotated)
+    assert len(stand.read("outbox")) == len(outbox)
+    found = read_all(stand.bootstrap, f"replay.r1.{stand.topic}.annotated")
+    assert {dict(message.headers())["model"] for message in found} == {b"small/2"}
+    assert {annotation.decode(message.value())["candid"] for message in found} == {FIRST + at for at in range(10, 20)}
+    events = read_all(stand.bootstrap, f"replay.r1.{stand.topic}.outbox")
+    assert {dict(message.headers())["role"] for message in events} == {b"test"}
+
+
+def test_a_log_reads_what_is_there_and_no_further(stand):
+    produce(stand.bootstrap, stand.topic, [b"%d" % at for at in range(100)])
+    log = KafkaLog(stand.settings.kafka)
+    extent = log.extent([stand.topic, "no such topic"])
+    assert sum(stop for _, stop in extent.values()) == 100
+    assert sorted(int(message.value) for message in log.read(extent)) == list(range(100))
+    assert [message.offset for message in log.read({(stand.topic, 0): (3, 5)})] == [3, 4]
+    assert list(log.read({(stand.topic, 0): (10_000, 10_001), ("no such topic", 0): (0, 9)})) == []
+    assert stand.topic in log.topics()
+    assert log.committed("nobody at all", extent) == {}
+    log.close()
