@@ -1,6 +1,6 @@
 """The feature sets that models are trained on. A published set never changes; a better one gets the next number.
 
-Measured by scripts/design/feature_sets.py on real ZTF packets, by extra trees.
+Measured by scripts/design/ranking.py on real ZTF packets, by extra trees; what they cost: feature_costs.py.
 """
 
 from __future__ import annotations
@@ -51,15 +51,17 @@ psf_ncc_t noise_ratio noise_acf1
 FRAME = """
 star_share star_ratio star_slope star_corr star_signif star_rms star_bright star_dark core_ratio core_slope
 ratio_excess slope_excess ratio_contrast spots_bright spots_dark spots_sign outer_skew outer_rms trail trail_both
-flux_scale science_noise template_noise
 """
+
+# Gain nothing for new exposures of known nights and lose a little for new nights: they tell the season.
+LEVELS = "flux_scale science_noise template_noise"
 
 FEATURE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "fast-1": tuple(FAST_1.split()),
         "fast-2": tuple((FAST_1 + FRAME).split()),
         "full-1": tuple(FULL_1.split()),
-        "full-2": tuple((FULL_1 + FRAME).split()),
+        "full-2": tuple((FULL_1 + FRAME + LEVELS).split()),
         "pixel-1": tuple(PIXEL_1.split()),
         "pixel-2": tuple((PIXEL_1 + FRAME).split()),
     }
