@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 Show = Callable[[Counts], None]
 
 ONCE_S = 2.0  # s without an event after which --once leaves
+ALONE_AS = "publisher"  # static membership: whoever starts after a kill has the partitions at once
 ALONE: Mapping[str, str] = {  # a group of one
     "max.poll.interval.ms": "3600000",  # a sink may be down for long; nobody else waits for our partitions
     "session.timeout.ms": "10000",  # after a kill the successor has them so soon
@@ -232,7 +233,7 @@ def _http(settings: config.Settings) -> EventSink:
 def _source(settings: config.Settings, metrics: Metrics) -> KafkaSource:
     kafka = replace(settings.kafka, consumer={**ALONE, **settings.kafka.consumer})
     group_id, topic = settings.publish.group_id, settings.publish.outbox
-    return KafkaSource(kafka, group_id=group_id, topics=lambda: [topic], metrics=metrics)
+    return KafkaSource(kafka, group_id=group_id, topics=lambda: [topic], instance=ALONE_AS, metrics=metrics)
 
 
 @contextmanager
