@@ -19,6 +19,7 @@ Real = NDArray[np.bool_]
 
 FPRS = (0.01, 0.02, 0.05, 0.10, 0.20)
 RESAMPLINGS = 400
+MANY_ROWS, FEWER = 20_000, 100  # beyond so many rows so many resamplings must do: each costs a sort of them all
 LEVEL = (2.5, 97.5)  # percentiles of an interval
 SNR_BINS = ((0.0, 7.0), (7.0, 15.0), (15.0, np.inf))
 LEAST = 20  # rows of each class below which nothing is claimed of a subset
@@ -77,7 +78,7 @@ def with_intervals(
     members = np.split(np.argsort(numbered, kind="stable"), np.cumsum(np.bincount(numbered))[:-1])
     random = np.random.default_rng(seed)
     drawn = []
-    for _ in range(RESAMPLINGS):
+    for _ in range(RESAMPLINGS if len(groups) <= MANY_ROWS else FEWER):
         picked = random.integers(len(members), size=len(members))
         drawn.append(list(compute(np.concatenate([members[group] for group in picked])).values()))
     table = np.array(drawn)
