@@ -21,7 +21,7 @@ latency_seconds                          histogram from a message's Kafka timest
 alert_age_seconds                        histogram from mid-exposure to the result delivered, s
 score                                    histogram scores, by survey
 consumer_lag                             gauge     messages not yet read, by topic and partition
-lag_seconds                              gauge     age of the last message read where more are waiting, else 0, s
+lag_seconds                              gauge     the same in time, s: age of the last message read if more are waiting
 assigned_partitions                      gauge     partitions that this worker reads
 forwarded_ratio                          gauge     share of the scored alerts that is forwarded, since start
 last_commit_timestamp_seconds            gauge     Unix time of the last commit, s
@@ -130,7 +130,9 @@ class Metrics:
         self.age = Spread("realbogus_alert_age_seconds", "Mid-exposure to result delivered, s", LATENCY_S)
         self.score = Spread("realbogus_score", "Scores", SCORE, ("survey",))
         self.lag = gauge("consumer_lag", "Messages not yet read", "topic", "partition")
-        self.lag_seconds = gauge("lag_seconds", "Age of the last message read where more are waiting, else 0, s")
+        self.lag_seconds = gauge(
+            "lag_seconds", "Age of the last message read where more are waiting, else 0, s", "topic", "partition"
+        )
         self.partitions = gauge("assigned_partitions", "Partitions that this worker reads")
         self.forwarded_ratio = gauge("forwarded_ratio", "Share of the scored alerts that is forwarded, since start")
         self.last_commit = gauge("last_commit_timestamp_seconds", "Unix time of the last commit, s")
@@ -162,6 +164,21 @@ class Metrics:
         self.model.labels(*labels).set(1)
         self.golden.labels(survey).set(golden_difference)
         self._in_force[survey] = labels
+
+    def show_lag(
+        self, behind: Mapping[tuple[str, int], int], read_up_to: Mapping[tuple[str, int], int], now: float
+    ) -> None:
+        """Tell messages not yet read, by partition, and how old the last one read was; read_up_to in ms, now in s.
+
+        Partitions that are not ours any more are no longer told.
+        """
+        self.lag.clear()
+        self.lag_seconds.clear()
+        for (topic, number), count in behind.items():
+            stamp = read_up_to.get((topic, number), -1)
+            age = max(now - stamp / 1000, 0.0) if count and stamp >= 0 else 0.0
+            self.lag.labels(topic, str(number)).set(count)
+            self.lag_seconds.labels(topic, str(number)).set(age)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -75,6 +75,18 @@ def test_the_model_in_force_is_named():
     assert 'threshold="0.250000"' in metrics.text().decode()
 
 
+def test_lag_is_told_by_partition_in_messages_and_in_seconds_and_forgotten_with_the_partition():
+    metrics = Metrics()
+    value = metrics.registry.get_sample_value
+    first, second = {"topic": "a", "partition": "0"}, {"topic": "a", "partition": "1"}
+    metrics.show_lag({("a", 0): 5, ("a", 1): 0}, {("a", 0): 90_000, ("a", 1): 10_000}, 100.0)
+    assert (value("realbogus_consumer_lag", first), value("realbogus_lag_seconds", first)) == (5, 10)
+    assert (value("realbogus_consumer_lag", second), value("realbogus_lag_seconds", second)) == (0, 0)
+    metrics.show_lag({("a", 0): 5}, {}, 100.0)  # one moved away; the other has no timestamps
+    assert value("realbogus_consumer_lag", second) is None
+    assert value("realbogus_lag_seconds", first) == 0
+
+
 # Health
 
 

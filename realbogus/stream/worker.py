@@ -24,7 +24,7 @@ from realbogus.stream.dead_letters import PARKED, STAGE
 from realbogus.stream.duplicates import Key, Window, keys_of
 from realbogus.stream.guard import Score, outcomes_of
 from realbogus.stream.ledger import Ledger
-from realbogus.stream.protocols import Clock, Delivery, Message, Source, SystemClock, positions_after
+from realbogus.stream.protocols import Clock, Delivery, Message, Partition, Source, SystemClock, positions_after
 from realbogus.stream.results import Destinations, Results, results_of
 from realbogus.stream.review import Review, added, judged
 from realbogus.telemetry import Health, Metrics
@@ -70,6 +70,7 @@ class Worker:
     busy_to: float | None = field(default=None, init=False)  # the last one was delivered
     _under_way: UnderWay | None = field(default=None, init=False)
     _void: bool = field(default=False, init=False)  # whether the batch in hand comes again, here or elsewhere
+    _read_up_to: dict[Partition, int] = field(default_factory=dict, init=False)  # timestamp of the last message, ms
     _lag_at: float = field(default=float("-inf"), init=False)
     _fallbacks: int = field(default=0, init=False)
 
@@ -208,14 +209,8 @@ class Worker:
         self.metrics.forwarded_ratio.set(total.forwarded / total.scored if total.scored else 0.0)
 
     def _look_at_lag(self, messages: Sequence[Message]) -> None:
+        self._read_up_to |= {(message.topic, message.partition): message.timestamp_ms for message in messages}
         now = self.clock.monotonic()
-        if now - self._lag_at < LAG_EVERY_S:
-            return
-        self._lag_at = now
-        lag = self.source.lag()
-        for (topic, partition), behind in lag.items():
-            self.metrics.lag.labels(topic, str(partition)).set(behind)
-        if not any(lag.values()):
-            self.metrics.lag_seconds.set(0)
-        elif messages and messages[-1].timestamp_ms >= 0:
-            self.metrics.lag_seconds.set(max(self.clock.now() - messages[-1].timestamp_ms / 1000, 0))
+        if now - self._lag_at >= LAG_EVERY_S:
+            self._lag_at = now
+            self.metrics.show_lag(self.source.lag(), self._read_up_to, self.clock.now())
