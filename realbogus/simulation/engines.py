@@ -69,6 +69,7 @@ def with_zogy(
         Half(new, noise.new, noise.sigma, psf.image(10), 1.0),
         Half(old, noise.old, reference.noise, reference_psf.image(10), scale),
         recipe.astrometric_px,
+        recipe.calibration_error,
     )
     done.difference[noise.gone] = np.nan
     frame = Searchable(done.difference, noise.both, done.psf, done.score, done.filtered)

@@ -99,7 +99,7 @@ def draw_conditions(rng: np.random.Generator, recipe: Recipe, jd: float, band: i
         angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
         error[:, 0] += size * np.array([np.cos(angle), np.sin(angle)])
     gradient = tuple(float(g) for g in rng.normal(0.0, 0.01, 2))
-    psf = draw_psf(rng, seeing, recipe.turbulence, recipe.ellipticity)
+    psf = draw_psf(rng, seeing, recipe.turbulence, recipe.ellipticity, recipe.skew)
     return Conditions(
         jd, band, 30.0, psf, sky, (gradient[0], gradient[1]), zero_point,
         recipe.gain, recipe.read_noise, Mapping(true), Mapping(true + error),
@@ -130,7 +130,8 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     """Coadd the frames of a reference: mean of their PSFs, noise of each resampled before it is averaged."""
     count = int(np.clip(rng.poisson(recipe.reference_frames), 15, 40))
     epochs = jd - 900.0 + np.sort(rng.uniform(0.0, 120.0, count))
-    psf = draw_psf(rng, math.hypot(recipe.optics_px, recipe.reference_seeing_px * float(np.exp(rng.normal(0, 0.25)))))
+    air = recipe.reference_seeing_px * float(np.exp(rng.normal(0, 0.25)))
+    psf = draw_psf(rng, math.hypot(recipe.optics_px, air), skew=recipe.skew)
     zero_point = float(recipe.zero_point + rng.normal(0.0, 0.2))
     how = Conditions(float(epochs.mean()), band, 30.0, psf, recipe.sky_dn, (0.0, 0.0), zero_point, recipe.gain,
                      recipe.read_noise, Mapping(np.zeros((2, 6))), Mapping(np.zeros((2, 6))))  # fmt: skip

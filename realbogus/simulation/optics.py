@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Image = NDArray[np.float64]  # (rows, columns)
 BRIGHTER_FATTER = 0.04  # growth of the width of a star near the full well
 FALLOFF_STEPS = 4096  # of the table of a profile; errs by 1e-6 of the peak
+SKEW = 35  # where it begins in the vector of parameters
+KNOWN_SKEW = 0.5  # the share of the skew that a pipeline's model of the PSF follows
 NEAR_PX = 3.0  # from the centre: where pixels are averaged over 3 x 3 places, since the PSF is undersampled
 POWERS = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0))  # of v and u, in the order of polynomial()
 Points = NDArray[np.float64]  # (N, 3): x, y, flux
@@ -33,19 +35,24 @@ class PSF:
     bowl: float = 0.0  # growth of ln fwhm from centre to edge: focus
     ripples: tuple[float, ...] = (0.0,) * 24  # four waves of the air's turbulence: kx, ky, phase, d ln fwhm, d e1, d e2
 
+    skew: tuple[float, ...] = (0.0,) * 4  # relative change of r squared with direction: coma along x, y; trefoil, twice
+
     def parameters(self) -> NDArray[np.float64]:
         """Everything as one vector, the form that the compiled painters take."""
-        return np.array([self.fwhm_px, self.beta, self.e1, self.e2, *self.slopes, self.bowl, *self.ripples])
+        return np.array([self.fwhm_px, self.beta, self.e1, self.e2, *self.slopes, self.bowl, *self.ripples, *self.skew])
 
     def image(self, radius: int, u: float = 0.0, v: float = 0.0) -> Image:
         """The profile at field position u, v in [-1, 1], centred in a (2 radius + 1) square, sum 1."""
         stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
         a, q11, q12, q22 = _shape_at(self.parameters(), u, v)
-        _add(stamp, float(radius), float(radius), 1.0, falloff(self.beta), a, q11, q12, q22, radius + 1.0)
+        skew = self.parameters()[SKEW:]
+        _add(stamp, float(radius), float(radius), 1.0, falloff(self.beta), a, q11, q12, q22, skew, radius + 1.0)
         return np.asarray(stamp / stamp.sum())
 
 
-def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0, ellipticity: float = 0.05) -> PSF:
+def draw_psf(
+    rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0, ellipticity: float = 0.05, skew: float = 0.0
+) -> PSF:
     """A plausible PSF of this width: Moffat with broad wings, an ellipticity of this rms, slow change over the frame.
 
     beta 2.15-2.9 is that of bright stars in real packets out to 8 pixels. turbulence is the rms of ln fwhm (and half
@@ -63,13 +70,16 @@ def draw_psf(rng: np.random.Generator, fwhm_px: float, turbulence: float = 0.0, 
         axis=1,
     )
     ripples = tuple(waves.ravel().tolist())
-    return PSF(float(fwhm_px), beta, float(size * np.cos(angle)), float(size * np.sin(angle)), slopes, bowl, ripples)
+    skews = tuple(np.clip(rng.normal(0.0, skew, 4), -0.24, 0.24).tolist())
+    e1, e2 = float(size * np.cos(angle)), float(size * np.sin(angle))
+    return PSF(float(fwhm_px), beta, e1, e2, slopes, bowl, ripples, skews)
 
 
 def believed_psf(rng: np.random.Generator, psf: PSF, error: float) -> PSF:
     """The PSF as a pipeline models it: the same over the frame, with this rms relative error of its width."""
     width, wings, e1, e2 = rng.normal(0.0, [error, 0.3, 0.3 * error, 0.3 * error])
-    return PSF(psf.fwhm_px * (1.0 + width), max(psf.beta + wings, 2.5), psf.e1 + e1, psf.e2 + e2)
+    skew = tuple(KNOWN_SKEW * one for one in psf.skew)
+    return PSF(psf.fwhm_px * (1.0 + width), max(psf.beta + wings, 2.0), psf.e1 + e1, psf.e2 + e2, skew=skew)
 
 
 def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:
@@ -128,12 +138,13 @@ def _shape_at(p: NDArray[np.float64], u: float, v: float) -> tuple[float, float,
 @njit(cache=True)
 def _add(
     image: Image, x: float, y: float, flux: float, table: NDArray[np.float64], a: float, q11: float, q12: float,
-    q22: float, r: float,
+    q22: float, skew: NDArray[np.float64], r: float,
 ) -> None:  # fmt: skip
     """Add one Moffat profile out to r pixels; table is that of falloff()."""
     beta = math.log(table[FALLOFF_STEPS // 2]) / math.log(0.5)
     norm = flux * (beta - 1.0) / (math.pi * a * a)
     p11, p12, p22 = q11 / (a * a), 2.0 * q12 / (a * a), q22 / (a * a)
+    s0, s1, s2, s3 = skew[0], skew[1], skew[2], skew[3]
     rows, columns = image.shape
     for j in range(max(math.ceil(y - r), 0), min(math.floor(y + r), rows - 1) + 1):
         dy = j - y
@@ -145,7 +156,11 @@ def _add(
             for n in range(-fine, fine + 1):
                 for m in range(-fine, fine + 1):
                     sx, sy = dx + m / 3.0, dy + n / 3.0
-                    place = FALLOFF_STEPS / (1.0 + p11 * sx * sx + p12 * sx * sy + p22 * sy * sy)
+                    q = p11 * sx * sx + p12 * sx * sy + p22 * sy * sy
+                    scale = 1.0 / math.sqrt(sx * sx + sy * sy + 0.5)
+                    u, v = sx * scale, sy * scale
+                    q *= 1.0 + s0 * u + s1 * v + s2 * u * (u * u - 3.0 * v * v) + s3 * v * (3.0 * u * u - v * v)
+                    place = FALLOFF_STEPS / (1.0 + q)
                     k = min(int(place), FALLOFF_STEPS - 1)
                     total += table[k] + (place - k) * (table[k + 1] - table[k])
             image[j, i] += norm * total / (9.0 if fine else 1.0)
@@ -165,4 +180,4 @@ def _paint_points(
         peak = abs(flux) * (beta - 1.0) / (math.pi * a * a)
         a *= 1.0 + BRIGHTER_FATTER * min(peak / 5e4, 1.0)
         reach = a * math.sqrt(max((peak / faintest) ** (1.0 / beta) - 1.0, 0.0))
-        _add(image, x, y, flux, table, a, q11, q12, q22, min(max(1.1 * reach, 4.0), 160.0))
+        _add(image, x, y, flux, table, a, q11, q12, q22, p[SKEW:], min(max(1.1 * reach, 4.0), 160.0))

@@ -177,7 +177,7 @@ def sigma_psf(flux: float, sky_error: float, chi2: float) -> float:
 def _shape(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
     width = sheet.fwhm_px
     core = NARROWER * one["width"]
-    core -= SHRINKS * max(0.85 - core, 0.0)  # the survey's own fit falls to its floor on cores of a few pixels
+    core -= SHRINKS * max(0.93 - core, 0.0)  # the survey's own fit falls to its floor on cores of a few pixels
     fwhm = min(max(core, 0.5) * width, 9.0)
     point = 1.0 / ((2.355 / width) ** 2 + 1.0 / WINDOW_PX**2)  # square of a point source's windowed rms
     star = 1.0 / (1.0 + np.exp(4.0 * (one["a"] * one["b"] / point - 2.0)))

@@ -44,8 +44,9 @@ class Recipe:
     seeing_px: float = 1.08  # median FWHM of the air
     seeing_spread: float = 0.22  # sigma of its logarithm from night to night
     poor_frames: float = 0.05  # share of exposures with about twice the seeing: focus, wind
-    ellipticity: float = 0.08  # rms over exposures; that of references is 0.05
-    turbulence: float = 0.035  # rms of ln fwhm over the frame in waves that no kernel follows
+    ellipticity: float = 0.06  # rms over exposures; that of references is 0.05
+    skew: float = 0.07  # rms of coma and of trefoil, as relative changes of the squared radius
+    turbulence: float = 0.03  # rms of ln fwhm over the frame in waves that no kernel follows
     reference_seeing_px: float = 1.25  # of the air, in the reference
     reference_frames: int = 16
     sky_dn: float = 175.0  # median
@@ -56,14 +57,15 @@ class Recipe:
     read_noise: float = 10.0  # electrons
     zero_point: float = 26.25
     saturation_dn: float = 42_000.0
-    registration_px: float = 0.035  # rms per axis, whole frame
+    registration_px: float = 0.03  # rms per axis, whole frame
     distortion_px: float = 0.02  # rms of the part that varies over the frame
     subtraction: str = "zogy"  # the engine: "zogy" or "alard-lupton"
-    gain_error: float = 0.012  # rms relative error of the flux ratio that ZOGY takes for the two frames
-    psf_model_error: float = 0.04  # rms relative error of the width that the pipeline believes the PSF to have
+    gain_error: float = 0.01  # rms relative error of the flux ratio that ZOGY takes for the two frames
+    psf_model_error: float = 0.03  # rms relative error of the width that the pipeline believes the PSF to have
     score_noise: float = 1.4  # by which the pipeline takes the noise of its detection image for too large
     limit_scatter: float = 1.8  # how much shallower than its noise the survey quotes its frames
-    astrometric_px: float = 0.06  # registration error that the pipeline allows for when it detects
+    calibration_error: float = 0.012  # of fluxes, likewise, where the engine is ZOGY
+    astrometric_px: float = 0.035  # registration error that the pipeline allows for when it detects
     wander_px: float = 0.025  # rms per axis of the air's own displacements, in waves shorter than any solution follows
     bad_registration: float = 0.04  # share of exposures with a failure of 0.3-1 px
 
@@ -79,9 +81,9 @@ class Recipe:
     flux_failures: float = 0.03  # share of exposures with a cloud's edge or a failed photometric solution
     ghosts: float = 0.1
     flat_error: float = 0.006  # of the slow waves of the flat field
-    pixel_flat: float = 0.009  # of single pixels
+    pixel_flat: float = 0.012  # of single pixels
     colour_error: float = 0.03  # mag: error of the colour term between exposure and reference
-    flux_error: float = 0.012  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
+    flux_error: float = 0.015  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
     bad_flat: float = 0.05  # share of exposures with a flat that is wrong by a few per cent
     template_defects: float = 3.0  # per template: cosmic rays and hot pixels that survived the coadd
 

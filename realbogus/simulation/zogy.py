@@ -43,8 +43,12 @@ class Proper:
     filtered: Image  # S: the same without regard to the noise of sources and registration
 
 
-def zogy(new: Half, reference: Half, registration_px: float) -> Proper:
-    """Subtract the reference from the new frame; registration_px is the rms error an axis of their alignment."""
+def zogy(new: Half, reference: Half, registration_px: float, calibration: float = 0.0) -> Proper:
+    """Subtract the reference from the new frame.
+
+    registration_px is the rms error an axis of their alignment, calibration that of their fluxes, relative; S_corr
+    takes both for noise.
+    """
     shape, side = new.image.shape, 2 * RADIUS + 1
     size = fast_size(shape, side)
     difference, score_new, score_reference, transfer = _kernels(new, reference)
@@ -58,6 +62,7 @@ def zogy(new: Half, reference: Half, registration_px: float) -> Proper:
     power = np.maximum(_back(passed, size, shape), 1e-30)
     for one in matched:
         add_slopes(power, one, registration_px**2)
+    power += (calibration * matched[0]) ** 2
     filtered = matched[0] - matched[1]
     return Proper(proper, transfer, filtered / np.sqrt(power), filtered)
 
