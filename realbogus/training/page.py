@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realbogus.pictures import STAMP_TITLES
+from realbogus.thumbnails import thumbnail
 from realbogus.training.charts import COLOURS, DASHES, FAINT, GRID, INK, Axis, Plot, bars
-from realbogus.training.thumbnails import data_uri
 
 Found = Mapping[str, Any]
 UNDER = "\n"  # in a cell: what follows goes below, in small letters
@@ -67,7 +69,8 @@ svg text {{ font: 11.5px system-ui, sans-serif; fill: {INK}; }}
 svg .title {{ font-size: 12px; fill: {FAINT}; }} svg .small {{ font-size: 10.5px; fill: {FAINT}; }}
 svg .grid {{ stroke: {GRID}; stroke-width: 1; }}
 .alerts {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 290px), 1fr)); gap: 12px; }}
-figure {{ margin: 0; }} figure img {{ width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }}
+figure {{ margin: 0; }} .triplet {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px; }}
+figure img {{ width: 100%; height: auto; image-rendering: pixelated; border-radius: 3px; display: block; }}
 figcaption {{ font-size: .8rem; line-height: 1.35; color: {FAINT}; padding-top: 3px; overflow-wrap: anywhere; }}
 figcaption b {{ color: {INK}; }}
 details {{ margin: .4rem 0; }} summary {{ cursor: pointer; color: {COLOURS[0]}; }}
@@ -370,7 +373,7 @@ def _labels(found: Found) -> str:
 
 def _pictures(alerts: Sequence[Found], triplets: Triplets, text: str) -> str:
     figures = "".join(_picture(alert, triplets) for alert in alerts)
-    note = "Science, template and difference; in the difference red is brighter, blue fainter. Brown: no pixel."
+    note = "Science, template and difference; in the difference red is brighter, blue fainter. Striped: no pixel."
     return f'<p>{escape(text)} <small>{note}</small></p><div class="alerts">{figures}</div>'
 
 
@@ -384,9 +387,13 @@ def _picture(alert: Found, triplets: Triplets) -> str:
     told += [f"S/N {alert['snr']:.1f}"] if alert["snr"] is not None else []
     told += [f"{escape(name)} {value:.2f}" for name, value in alert["others"].items() if value is not None]
     caption = f"{' · '.join(told)}<br>{alert['candid']} {escape(alert['band'])}"
-    name = f"Triplet of alert {alert['candid']}"
-    picture = f'<img src="{data_uri(triplet)}" alt="{name}" width="193" height="63">' if triplet is not None else ""
-    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
+    pictures = "" if triplet is None else "".join(_stamp(image, stamp) for stamp, image in enumerate(triplet))
+    return f'<figure><div class="triplet">{pictures}</div><figcaption>{caption}</figcaption></figure>'
+
+
+def _stamp(image: NDArray[np.float32], stamp: int) -> str:
+    source = base64.b64encode(thumbnail(image, stamp)).decode()
+    return f'<img src="data:image/png;base64,{source}" alt="{STAMP_TITLES[stamp]}" width="63" height="63">'
 
 
 def _novelty(found: Found, triplets: Triplets) -> str:
