@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ CONTROL = 3_000  # alerts of a negative control
 
 def main() -> int:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers and broker are ended too
     console = Console(stderr=True, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="realbogus-chaos-"))
     broker = Broker(folder / "kafka")

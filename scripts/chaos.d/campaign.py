@@ -242,7 +242,8 @@ def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: lis
             while events and done >= events[0][0] * n:
                 _, act, kind = events.pop(0)
                 act()
-                crew.struck[kind] += 1
+                if kind != "freeze":  # that counts itself
+                    crew.struck[kind] += 1
                 progress.since = time.monotonic()
             if time.monotonic() > due and done > 0:
                 crew.strike(plan.freeze_s)

@@ -71,6 +71,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--longest-ms", type=int, default=100)
+    parser.add_argument("--working", type=Path)
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--shift", type=int, default=0)
     options = parser.parse_args()
@@ -84,6 +85,8 @@ def main() -> int:
     def pause() -> None:
         nonlocal batches
         batches += 1
+        if batches == 2 and options.working:
+            options.working.write_text(str(os.getpid()))  # from now on it may be struck
         slow = options.slow and batches % SLOW_EVERY == 0
         time.sleep(SLOW_S if slow else chance.uniform(0, options.longest_ms / 1000))
 

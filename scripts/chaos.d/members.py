@@ -43,6 +43,17 @@ class Member:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, text=True)
 
+    @property
+    def working(self) -> Path:
+        """Where a process says that it has done something."""
+        return self.log.with_suffix(".working")
+
+    def works(self) -> bool:
+        """Whether there is a process that is worth striking: starting takes long, and all would do nothing else."""
+        if self.process is None or self.process.poll() is not None or self.frozen:
+            return False
+        return self.working.exists() and self.working.read_text() == str(self.process.pid)
+
     def strike(self, number: int) -> bool:
         """Send a signal; False where nobody is there, or it is frozen."""
         if self.process is None or self.process.poll() is not None or self.frozen:
@@ -92,14 +103,13 @@ class Crew:
     @classmethod
     def of(cls, config: Path, folder: Path, count: int, chance: random.Random, *options: str) -> Crew:
         command = [sys.executable, str(HERE / "member.py"), "--config", str(config), *options, "--slot"]
-        slow = ["--slow"]  # the last one has a slow output
-        return cls(
-            [
-                Member(slot, [*command, str(slot), *(slow if slot == count - 1 else [])], folder / f"worker-{slot}.log")
-                for slot in range(count)
-            ],
-            chance,
-        )
+        members = []
+        for slot in range(count):
+            member = Member(slot, [], folder / f"worker-{slot}.log")
+            slow = ["--slow"] if slot == count - 1 else []  # the last one has a slow output
+            member.command = [*command, str(slot), "--working", str(member.working), *slow]
+            members.append(member)
+        return cls(members, chance)
 
     def look(self) -> None:
         """Keep every slot filled."""
@@ -110,7 +120,10 @@ class Crew:
     def strike(self, freeze_s: float, kind: str = "") -> None:
         """Do something to somebody."""
         kind = kind or self.chance.choices(list(KINDS), list(KINDS.values()))[0]
-        victim = self.chance.choice(self.members)
+        working = [member for member in self.members if member.works()]
+        if not working:
+            return
+        victim = self.chance.choice(working)
         done = victim.freeze(freeze_s) if kind == "SIGSTOP" else victim.strike(getattr(signal, kind))
         self.struck[kind] += done
 

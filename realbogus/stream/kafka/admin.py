@@ -90,6 +90,6 @@ def rooms_of(admin: AdminClient, topics: Sequence[str]) -> dict[str, int]:
     for resource, told in admin.describe_configs(list(asked), request_timeout=CALL_S).items():
         try:
             found[asked[resource]] = int(told.result(CALL_S)["max.message.bytes"].value)
-        except (KafkaException, KeyError, TypeError, ValueError):
+        except (KafkaException, KeyError, TimeoutError, TypeError, ValueError):
             log.debug("the broker does not say how large a message of %s may be", asked[resource])
     return found

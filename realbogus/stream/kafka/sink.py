@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -80,7 +81,8 @@ class KafkaSink:
     def close(self) -> None:
         """Let go of what was not flushed."""
         self._producer.purge()
-        self._producer.flush(1.0)
+        with suppress(KafkaException):  # a client that was fenced says so again
+            self._producer.flush(1.0)
 
     def _queue(self, record: Record) -> None:
         self.prepare([record.topic])
