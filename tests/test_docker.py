@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -17,9 +18,12 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from realbogus import cli, config
 from realbogus.limits import Limits
+from realbogus.publish.metrics import PublisherMetrics
+from realbogus.publish.outbox import Counts
 from realbogus.telemetry import Health, Metrics, serve
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -81,6 +85,11 @@ def test_volumes_are_declared_and_mounted_files_exist(name: str) -> None:
             assert mount.endswith(":ro")
         else:
             assert source in COMPOSE["volumes"]
+
+
+def test_names_of_the_environment_are_settings() -> None:
+    for name in OURS:
+        assert all(config.from_env({variable: "x"}).values for variable in SERVICES[name]["environment"])
 
 
 def test_no_volume_is_declared_in_vain() -> None:
@@ -204,7 +213,7 @@ def health_url(service: str) -> str:
 
 
 def test_health_is_asked_where_it_is_answered() -> None:
-    assert health_url("worker") == f"http://127.0.0.1:{SETTINGS.http.port}/healthz"
+    assert health_url("worker") == f"http://127.0.0.1:{SETTINGS.http.port}/livez"
     assert health_url("publisher") == f"http://127.0.0.1:{SETTINGS.publish.port}/healthz"
     assert instructions("EXPOSE") == [f"{SETTINGS.http.port} {SETTINGS.publish.port}"]
 
@@ -235,17 +244,192 @@ def test_rule_files_are_mounted_where_they_are_looked_for() -> None:
     assert {f"/etc/prometheus/{name}" for name in read("prometheus.yml")["rule_files"]} <= set(mounts)
 
 
-def test_rules_use_metrics_that_are_exported_and_jobs_that_are_scraped() -> None:
-    with serve(Metrics(), Health(), "127.0.0.1", 0) as address:
+def exported() -> set[str]:
+    """The names of all metrics of a worker and of a publisher."""
+    metrics = Metrics()
+    metrics.registry.register(PublisherMetrics(Counts()))
+    with serve(metrics, Health(), "127.0.0.1", 0) as address:
         text = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
-    exported = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
-    expressions = [rule["expr"] for group in read("rules.yml")["groups"] for rule in group["rules"]]
-    assert expressions
+    return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+
+def unknown(expressions: list[str]) -> set[str]:
+    """The metrics named in expressions that nobody exports."""
     used = {name for expression in expressions for name in SAMPLE.findall(expression)}
     assert used
-    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in used} <= exported
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in used} - exported()
+
+
+RULES: list[dict[str, Any]] = [rule for group in read("rules.yml")["groups"] for rule in group["rules"]]
+
+
+def test_rules_use_metrics_that_are_exported_and_jobs_that_are_scraped() -> None:
+    expressions = [rule["expr"] for rule in RULES]
+    assert not unknown(expressions)
     jobs = {job["job_name"] for job in read("prometheus.yml")["scrape_configs"]}
     assert set(re.findall(r'job="(\w+)"', " ".join(expressions))) <= jobs
+
+
+def test_rules_use_labels_that_their_metrics_have() -> None:
+    known = {name.removeprefix("realbogus_"): set(labels) for name, labels in labels_of(Metrics()).items()}
+    for rule in RULES:
+        for name, inside in re.findall(r"realbogus_(\w+)\{([^}]*)\}", rule["expr"]):
+            if name in known:
+                assert set(re.findall(r"(\w+)=", inside)) <= known[name], rule["alert"]
+
+
+def labels_of(metrics: Metrics) -> dict[str, tuple[str, ...]]:
+    """The labels of every plain metric, by its name as it is exported."""
+    found = {}
+    for one in vars(metrics).values():
+        if isinstance(one, MetricWrapperBase):
+            name = one._name + ("_total" if one._type == "counter" else "")
+            found[name] = one._labelnames
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_every_alarm_has_a_page_that_says_what_to_do(rule: dict[str, Any]) -> None:
+    file, _, anchor = rule["annotations"]["runbook"].partition("#")
+    text = (PROJECT / file).read_text()
+    assert anchor == rule["alert"].lower()
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    (section,) = [one for one in sections if one.startswith(f"{rule['alert']}\n")]
+    assert len(section) > 150
+    assert rule["annotations"]["summary"].endswith(".")
+    assert rule["labels"]["severity"] in ("page", "notice")
+
+
+def test_the_runbook_has_no_page_for_an_alarm_that_is_not() -> None:
+    text = (PROJECT / "realbogus" / "docs" / "runbook.md").read_text()
+    told = set(re.findall(r"^## ([A-Z]\w+)$", text, re.MULTILINE))
+    assert told == {rule["alert"] for rule in RULES}
+
+
+@pytest.mark.parametrize("page", ["runbook.md", "operations.md"])
+def test_calls_in_the_documentation_are_calls_that_the_command_line_takes(page: str) -> None:
+    text = (PROJECT / "realbogus" / "docs" / page).read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    calls = [line for block in blocks for line in block.splitlines() if line.startswith("realbogus ")]
+    assert calls
+    for call in calls:
+        parse(shlex.split(re.sub(r" > .*", "", call), comments=True)[1:])
+
+
+def test_alertmanager_tells_receivers_that_there_are_of_alarms_that_there_are() -> None:
+    told = read("alertmanager.yml")
+    receivers = {one["name"] for one in told["receivers"]}
+    assert {told["route"]["receiver"], *(route["receiver"] for route in told["route"]["routes"])} <= receivers
+    named = set(re.findall(r"[A-Z]\w+", " ".join(str(rule) for rule in told["inhibit_rules"])))
+    assert named <= {rule["alert"] for rule in RULES}
+    (manager,) = read("prometheus.yml")["alerting"]["alertmanagers"]
+    host, port = manager["static_configs"][0]["targets"][0].split(":")
+    assert SERVICES[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert "://" not in (DOCKER / "alertmanager.yml").read_text()  # a URL with a token is a secret
+
+
+# -- Grafana -------------------------------------------------------------------------------------------------------
+
+
+DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "realbogus.json").read_text())
+PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+
+def test_the_dashboard_shows_metrics_that_are_exported() -> None:
+    expressions = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    expressions += [one["expr"] for one in DASHBOARD["annotations"]["list"]]
+    assert len(expressions) > 20
+    assert not unknown(expressions)
+
+
+def test_every_panel_says_what_it_shows_and_where_from() -> None:
+    source = read("grafana/datasources.yaml")["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    for panel in PANELS:
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["datasource"]["uid"] == source["uid"]
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_panels_do_not_lie_on_each_other() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + dx, at["y"] + dy) for dx in range(at["w"]) for dy in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+
+
+def test_the_dashboard_is_where_grafana_looks() -> None:
+    mounts = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
+    folder = read("grafana/dashboards.yaml")["providers"][0]["options"]["path"]
+    assert mounts["./grafana/realbogus.json"].startswith(f"{folder}/")
+    assert mounts["./grafana/datasources.yaml"].startswith("/etc/grafana/provisioning/datasources/")
+    assert mounts["./grafana/dashboards.yaml"].startswith("/etc/grafana/provisioning/dashboards/")
+
+
+# -- Kubernetes ----------------------------------------------------------------------------------------------------
+
+
+OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((DOCKER / "kubernetes" / "realbogus.yaml").read_text()))
+PODS = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in OBJECTS if one["kind"] == "StatefulSet"}
+
+
+def kubernetes_settings() -> config.Settings:
+    """What the pods are told."""
+    (text,) = [one["data"]["worker.toml"] for one in OBJECTS if one["kind"] == "ConfigMap"]
+    return config.settings(config.from_toml(text))
+
+
+def test_pods_are_told_a_sound_configuration_without_a_secret() -> None:
+    settings = kubernetes_settings()
+    assert settings.kafka.secret_files
+    assert not config.sections.is_secret(" ".join(settings.kafka.properties))
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_run_our_commands_without_rights_and_are_asked_where_they_answer(name: str) -> None:
+    settings, (container,) = kubernetes_settings(), PODS[name]["containers"]
+    parse(container["args"])
+    assert PODS[name]["securityContext"]["runAsNonRoot"] is True
+    for one in (container, *PODS[name].get("initContainers", ())):
+        assert one["securityContext"]["readOnlyRootFilesystem"] is True
+        assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    port = settings.http.port if name == "realbogus-worker" else settings.publish.port
+    assert container["ports"] == [{"name": "http", "containerPort": port}]
+    with serve(Metrics(), Health(not_ready=""), "127.0.0.1", 0) as address:
+        for probe in ("livenessProbe", "readinessProbe"):
+            if probe in container:
+                assert urllib.request.urlopen(address + container[probe]["httpGet"]["path"], timeout=5).status == 200
+    assert PODS[name]["terminationGracePeriodSeconds"] > settings.worker.leave_s
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_mount_volumes_that_they_have_and_names_of_the_environment_are_settings(name: str) -> None:
+    pod = PODS[name]
+    (claims,) = [
+        one["spec"].get("volumeClaimTemplates", [])
+        for one in OBJECTS
+        if one["metadata"]["name"] == name and one["kind"] == "StatefulSet"
+    ]
+    there = {one["name"] for one in pod["volumes"]} | {one["metadata"]["name"] for one in claims}
+    for one in (*pod["containers"], *pod.get("initContainers", ())):
+        assert {mount["name"] for mount in one["volumeMounts"]} <= there
+        for variable in one.get("env", ()):
+            assert config.from_env({variable["name"]: "x"}).values
+
+
+def test_the_autoscaler_looks_at_the_group_and_topic_that_are_read() -> None:
+    (scaled,) = [one["spec"] for one in OBJECTS if one["kind"] == "ScaledObject"]
+    trigger, settings = scaled["triggers"][0]["metadata"], kubernetes_settings()
+    assert trigger["consumerGroup"] == settings.need_input().group_id
+    assert (trigger["topic"],) == settings.need_input().topics
+    assert trigger["bootstrapServers"] == settings.kafka.bootstrap
+    assert scaled["scaleTargetRef"]["name"] in PODS
+    (login,) = [one for one in OBJECTS if one["kind"] == "TriggerAuthentication"]
+    assert scaled["triggers"][0]["authenticationRef"]["name"] == login["metadata"]["name"]
 
 
 # -- Dockerfile ----------------------------------------------------------------------------------------------------
@@ -253,7 +437,7 @@ def test_rules_use_metrics_that_are_exported_and_jobs_that_are_scraped() -> None
 
 def copied() -> list[str]:
     sources = [words.split()[:-1] for words in instructions("COPY") if not words.startswith("--from")]
-    return [source for several in sources for source in several]
+    return [source for several in sources for source in several if not source.startswith("--")]
 
 
 def test_everything_that_is_copied_exists_and_reaches_the_builder() -> None:
@@ -263,7 +447,7 @@ def test_everything_that_is_copied_exists_and_reaches_the_builder() -> None:
     for source in copied():
         assert (PROJECT / source).exists()
         assert any(fnmatch(source, pattern) for pattern in sent)
-    assert sorted(sent) == sorted(copied())
+    assert set(sent) == set(copied())
 
 
 def test_the_image_has_what_the_package_is_built_of() -> None:
