@@ -266,3 +266,19 @@ def test_secrets_may_lie_in_files(tmp_path: Path, capsys):
     secret.unlink()
     assert main(["config", "check", str(file)]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_password_in_the_address_of_the_registry_is_refused_and_not_repeated():
+    with pytest.raises(ConfigError, match="holds a name or password") as caught:
+        config.sections.InputSettings(topics=("a",), group_id="g", schema_registry_url="https://me:hush@127.0.0.1/")
+    assert "hush" not in str(caught.value)
+
+
+def test_no_secret_is_printed_by_the_check(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setenv("REALBOGUS_KAFKA_PROPERTIES_SASL_PASSWORD", "hush")
+    file = tmp_path / "worker.toml"
+    file.write_text(example() + '[kafka.properties]\n"sasl.mechanism" = "nonsense"\n"security.protocol" = "SASL_SSL"\n')
+    assert main(["config", "check", str(file)]) == 2
+    told = capsys.readouterr()
+    assert "SASL mechanism" in told.err
+    assert "hush" not in told.out + told.err

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from realbogus.stream import assembly
 from realbogus.stream.kafka import KafkaLog
 from realbogus.stream.protocols import SystemClock
 from realbogus.stream.worker import Worker
-from realbogus.telemetry import Health, Metrics
+from realbogus.telemetry import Health, JsonLines, Metrics, serve
 
 pytestmark = pytest.mark.kafka
 UNKNOWN = b"\x00\x00\x00\x03\x89" + bytes(50)  # schema id 905
@@ -66,7 +69,7 @@ held = "{self.topic}.held"
 
     @property
     def settings(self) -> config.Settings:
-        return config.load(self.file, {})
+        return config.load(self.file, os.environ)
 
     def work(self, settings: config.Settings | None = None, **options: Any) -> Worker:
         """Read everything there is."""
@@ -189,3 +192,21 @@ def test_a_log_reads_what_is_there_and_no_further(stand):
     assert stand.topic in log.topics()
     assert log.committed("nobody at all", extent) == {}
     log.close()
+
+
+def test_a_secret_is_in_no_log_no_status_and_no_answer(stand, capsys, caplog, monkeypatch):
+    monkeypatch.setenv("REALBOGUS_KAFKA_PROPERTIES_SASL_PASSWORD", "hush-hush")
+    caplog.set_level(logging.DEBUG)
+    produce(stand.bootstrap, stand.topic, rescore_cases.packets(5))
+    metrics, health, settings = Metrics(), Health(), stand.settings
+    assert settings.kafka.properties == {"sasl.password": "hush-hush"}
+    opened = assembly.open_worker(
+        settings, assembly.scorer_for(settings), metrics=metrics, health=health, lasting=False
+    )
+    with serve(metrics, health, "127.0.0.1", 0) as url, opened as worker:
+        worker.run(lambda: False, until_idle_s=0.5)
+        told = [urllib.request.urlopen(f"{url}/{path}", timeout=5).read().decode() for path in ("status", "metrics")]
+    assert stand.call(capsys, "ledger", "--json")[0] == 0
+    told += [*capsys.readouterr(), caplog.text, repr(settings), *(JsonLines().format(one) for one in caplog.records)]
+    assert json.loads(told[0])["models"]["in_force"] == {"ztf": "small/1"}
+    assert not [text for text in told if "hush" in text]

@@ -102,6 +102,8 @@ class InputSettings(Checked):
             yield f"input.wait_s is {self.wait_s}; expected more than 0 and up to 60 s"
         if self.schema_registry_url and not re.match(r"https?://\S+$", self.schema_registry_url):
             yield f"input.schema_registry_url is {self.schema_registry_url!r}; expected http:// or https://"
+        elif "@" in self.schema_registry_url:
+            yield "input.schema_registry_url holds a name or password, which would end up in logs; leave them out"
 
 
 @dataclass(frozen=True, kw_only=True)
