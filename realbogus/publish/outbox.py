@@ -66,7 +66,7 @@ class Lane:
 
     sink: EventSink
     wait_s: float  # before the next attempt, once one failed
-    behind: bool = True  # the ledger holds events that wait for it and are not on their way
+    behind: bool  # the ledger holds events that wait for it and are not on their way
     retry_at: float = float("-inf")  # monotonic, s; not before
     sending: Sequence[Event] = ()
     answers: Future[Sequence[Delivery]] | None = None
@@ -87,7 +87,8 @@ class Publisher:
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        self.lanes = [Lane(sink, self.settings.retry_s) for sink in self.sinks]
+        wait_s = self.settings.retry_s
+        self.lanes = [Lane(sink, wait_s, behind=bool(self.ledger.pending(sink.name, 1))) for sink in self.sinks]
         self._looked_at = self.clock.monotonic()
 
     def run(self, *, until_idle_s: float | None = None) -> Counts:
