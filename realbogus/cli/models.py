@@ -1,4 +1,4 @@
-"""List, show, verify, promote and roll back models.
+"""List, show, verify, promote, roll back and import models.
 
     realbogus models list                       every model; the current one is marked
     realbogus models show                       the card of the current model
@@ -6,6 +6,7 @@
     realbogus models verify mine/2              load with every check: hashes, structure, features, golden scores
     realbogus models promote mine/2 --why "new season"
     realbogus models rollback --why "too many forwarded"
+    realbogus models import forest.joblib --help   a forest of scikit-learn's that was fitted elsewhere
 
 Promotion moves one line in MODELS/current, after verifying; workers pick it up between batches. Every change is kept in
 MODELS/log.jsonl. list prints a table, or with --json one JSON object a line.
@@ -22,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from realbogus.cli import importing
 from realbogus.errors import ModelError
 from realbogus.manifest import from_bytes
 from realbogus.registry import Registry
@@ -42,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     promoted = actions.add_parser("promote", help="make a model current")
     promoted.add_argument("model", metavar="NAME/VERSION")
     back = actions.add_parser("rollback", help="go back to the model that was current before")
+    theirs = actions.add_parser(
+        "import",
+        help="a forest fitted elsewhere, from a pickle",
+        description=importing.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    importing.add_arguments(theirs)
     for parser_ in (promoted, back):
         parser_.add_argument("--why", default="", metavar="TEXT", help="for the log")
         parser_.add_argument("--who", default="", metavar="NAME", help="for the log (default: the user's name)")
@@ -55,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         "verify": _verify,
         "promote": _promote,
         "rollback": _rollback,
+        "import": importing.run,
     }
     return actions[options.action](Registry(options.models or shipped("models")), options)
 

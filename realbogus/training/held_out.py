@@ -56,7 +56,10 @@ class HeldOut:
 
 
 def recipe_of(model: Model) -> Recipe:
-    """The recipe that the manifest keeps. Raises LabelError where this code knows no such recipe."""
+    """The recipe that the manifest keeps. Raises LabelError where this code knows no such recipe.
+
+    That of an imported model only tells its kind and size.
+    """
     known = {field.name for field in fields(Recipe)}
     found = model.manifest["training"].get("recipe", {})
     if unknown := sorted(set(found) - known):
@@ -108,6 +111,8 @@ def held_out(
             raise LabelError(f"{name} has seen all {len(known)} rows: leaving them out leaves nothing to judge it on")
         left = held_out(model, examples.rows(~known), tell=tell)
         return HeldOut(**{**vars(left), "how": f"{left.how}; {known.sum()} rows that trained it were left out"})
+    if model.manifest["metrics"].get("imported"):
+        raise LabelError(f"{name} was fitted elsewhere and cannot be fitted anew: leave seen rows out, or keep them")
     return _refitted(model, examples, known, recipe, split, tell, threads)
 
 

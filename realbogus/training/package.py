@@ -28,6 +28,10 @@ PACKET_LIMITS = (
     "Kind and leaf size of the default recipe were chosen among a dozen on these folds, which flatters it a little.",
     "Few nights carry most of the real packets, which are samples that brokers published, not a fair draw of a night.",
 )
+IMPORTED_LIMITS = (
+    "Imported: it was fitted elsewhere, on alerts that are not known here. The rows named above calibrated and judged "
+    "it; it may have learnt from them, and then the figures flatter it.",
+)
 SIMULATED_LIMITS = ("Simulated frames are cleaner than the sky: expect worse on real alerts, and measure it.",)
 LICENCE = (
     "BSD-3-Clause, as realbogus. The packets it was trained on are public survey data published as samples by brokers; "
@@ -80,7 +84,12 @@ def describe(name: str, version: str, feature_set: str, examples: Examples, trai
             "scikit-learn": metadata.version("scikit-learn"),
             "realbogus": __version__,
         },
-        "limits": [*LIMITS, *(PACKET_LIMITS if mixed[0] else ()), *(SIMULATED_LIMITS if mixed[1] else ())],
+        "limits": [
+            *(IMPORTED_LIMITS if trained.metrics.get("imported") else ()),
+            *LIMITS,
+            *(PACKET_LIMITS if mixed[0] else ()),
+            *(SIMULATED_LIMITS if mixed[1] else ()),
+        ],
         "licence": LICENCE,
         "parent": None,
     }
