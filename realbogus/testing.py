@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from realbogus.stream.protocols import NO_TIME, Headers, Message, Partition, Positions, Record, Source
+from realbogus.stream.protocols import NO_TIME, Headers, Message, Partition, Positions, Record
 
 
 @dataclass
@@ -239,11 +239,11 @@ class MemoryTransactions(MemorySink):
         """Open a transaction; what a dead one left open is taken back."""
         self._take_back()
 
-    def commit(self, positions: Positions, source: Source | None) -> bool:
+    def commit(self, positions: Positions, member: object) -> bool:
         """Show the records and note the positions, both or neither."""
         try:
             self.before_flush()
-            good = source is None or (source.member() is not None and source.commit(positions))
+            good = not positions or (isinstance(member, MemorySource) and member.commit(positions))
         except Abort:
             good = False
         if not good:

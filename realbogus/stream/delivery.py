@@ -22,18 +22,19 @@ class ExactlyOnce:
 
     def begin(self, records: Sequence[Record], positions: Positions) -> None:
         """Write a batch in a thread beside the loop; see `protocols.Delivery`."""
-        self._task = Task(lambda: self._write(records, positions), "delivery")
+        member = self.source.member()  # before the source is asked for more, in the thread that does so
+        self._task = Task(lambda: self._write(records, positions, member), "delivery")
 
     def finish(self, wait_s: float) -> bool | None:
         """Whether the transaction was committed; None while that is under way."""
         assert self._task is not None, "nothing was begun"
         return self._task.result() if self._task.done(wait_s) else None
 
-    def _write(self, records: Sequence[Record], positions: Positions) -> bool:
+    def _write(self, records: Sequence[Record], positions: Positions, member: object) -> bool:
         self.sink.begin()
         for record in records:
             self.sink.send(record)
-        return self.sink.commit(positions, self.source)
+        return self.sink.commit(positions, member)
 
 
 @dataclass

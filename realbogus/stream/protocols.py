@@ -101,10 +101,10 @@ class TransactionalSink(Sink, Protocol):
     def begin(self) -> None:
         """Open a transaction: what is sent from here on belongs to it."""
 
-    def commit(self, positions: Positions, source: Source | None) -> bool:
+    def commit(self, positions: Positions, member: object) -> bool:
         """Make all of it visible and the positions known; False where none of it is, and none of it ever will be.
 
-        Without a source there are no positions to note.
+        member is what `Source.member` told when the batch was taken. Without positions it is not asked for.
         """
 
 

@@ -22,7 +22,7 @@ from realbogus import config
 from realbogus.cli.worker import report_of
 from realbogus.errors import StreamError
 from realbogus.stream import assembly
-from realbogus.stream.protocols import Delivery, Positions, Source
+from realbogus.stream.protocols import Delivery, Positions
 from realbogus.stream.running import run_until_told
 from realbogus.telemetry import Health, Metrics, log_to_stderr
 
@@ -43,11 +43,11 @@ class Hesitant:
     def send(self, record: Any) -> None:
         self.sink.send(record)
 
-    def commit(self, positions: Positions, source: Source) -> bool:
+    def commit(self, positions: Positions, member: object) -> bool:
         with suppress(StreamError):  # what was refused is the sink's to tell
             self.sink.flush(2.0)  # what is written is with the broker before anything strikes
         self.pause()
-        return bool(self.sink.commit({where: max(at + self.shift, 0) for where, at in positions.items()}, source))
+        return bool(self.sink.commit({where: max(at + self.shift, 0) for where, at in positions.items()}, member))
 
 
 @dataclass

@@ -30,7 +30,7 @@ CONSUMER: Mapping[str, Any] = {
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 30_000,
-    "heartbeat.interval.ms": 5_000,
+    "heartbeat.interval.ms": 1_000,  # others learn of a new member by their heartbeat: till then its partitions wait
     "max.poll.interval.ms": 300_000,
     "queued.max.messages.kbytes": 65_536,  # prefetch is bounded in bytes: packets have 60 to 140 kB
     "fetch.queue.backoff.ms": 20,  # the default pauses 1 s when the prefetch is full, in which it runs dry

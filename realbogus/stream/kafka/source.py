@@ -83,9 +83,10 @@ class KafkaSource:
             self._hold(self._assigned - self._done)
 
     def member(self) -> object:
-        """What the group's coordinator knows us by; see `protocols.Source`. May be called from any thread.
+        """What the group's coordinator knows us by; see `protocols.Source`.
 
-        The id is asked last: it cannot come back before `take` has noticed that it was gone.
+        The id is asked last: it cannot come back before `take` has noticed that it was gone. This must be called from
+        the thread that calls `take`: the client lets others wait until `take` is done, also while that waits for them.
         """
         member = self._consumer.consumer_group_metadata()
         return member if self._consumer.memberid() else None

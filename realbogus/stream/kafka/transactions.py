@@ -17,7 +17,7 @@ from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.settings import Step, step_after
 from realbogus.stream.kafka.sink import KafkaSink
-from realbogus.stream.protocols import Positions, Record, Source
+from realbogus.stream.protocols import Positions, Record
 from realbogus.stream.tasks import Task
 from realbogus.telemetry import Metrics
 
@@ -72,17 +72,15 @@ class KafkaTransactions(KafkaSink):
         except KafkaException as problem:
             self._fault = problem.args[0]
 
-    def commit(self, positions: Positions, source: Source | None) -> bool:
+    def commit(self, positions: Positions, member: object) -> bool:
         """Commit the open transaction; see `protocols.TransactionalSink`. May be called from a thread of its own.
 
-        Who we are in the group is asked last of all: a change of the group that took nothing from us then does no
-        harm, and after one that did the group's coordinator refuses the positions.
+        If the group has moved on since, its coordinator refuses the positions, and with them the transaction.
         """
         try:
             self._refuse(self._fault)
-            offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
-            if source is not None:
-                self._attempt(lambda: self._send_offsets(offsets, _member(source)))
+            if positions:
+                self._attempt(lambda: self._send_offsets(positions, member))
             self._attempt(self._producer.commit_transaction)
         except _Lost as lost:
             self._take_back(lost)
@@ -102,12 +100,16 @@ class KafkaTransactions(KafkaSink):
                 log.info("left with an open transaction, nobody will see its records: %s", problem.args[0].str())
         super().close()
 
-    def _send_offsets(self, offsets: list[TopicPartition], member: object) -> None:
+    def _send_offsets(self, positions: Positions, member: object) -> None:
         """Add the positions to the transaction.
 
         The client may wait for ever for a coordinator that it has dropped (confluentinc/librdkafka#5456, #5511), and
         does not let go of such a call. Once the broker has taken the transaction back, a new client takes its place.
         """
+        if member is None:
+            # Offsets of nobody would be taken without a look at the group, and without fencing us off.
+            raise _Lost("the group does not know us any more")
+        offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
         producer = self._producer
         call = Task(lambda: producer.send_offsets_to_transaction(offsets, member), "offsets")
         if not call.done(self._timeout_s):
@@ -175,11 +177,3 @@ class KafkaTransactions(KafkaSink):
 
 class _Lost(Exception):
     """The open transaction cannot be committed any more."""
-
-
-def _member(source: Source) -> object:
-    member = source.member()
-    if member is None:
-        # Offsets of nobody would be taken without a look at the group, and without fencing us off.
-        raise _Lost("the group does not know us any more")
-    return member
