@@ -19,6 +19,7 @@ from rescore_cases import FIRST, packet
 from realbogus import config
 from realbogus.cli import main
 from realbogus.config.replay import replay_settings
+from realbogus.errors import StreamError
 from realbogus.packets import annotation
 from realbogus.stream import assembly
 from realbogus.stream.kafka import KafkaLog
@@ -133,6 +134,19 @@ def test_parked_alerts_are_listed_and_sent_back(stand, capsys):
     assert main(["dlq", "show", rows[0]["place"], "--config", str(stand.file)]) == 0
     assert "00 00 00 03 89" in capsys.readouterr().out
     assert main(["dlq", "show", f"{stand.topic}.parked/0/999", "--config", str(stand.file)]) == 2
+
+
+def test_a_change_of_schema_stops_the_worker_and_loses_nothing(stand, capsys, monkeypatch):
+    produce(stand.bootstrap, stand.topic, [*rescore_cases.packets(20), *[UNKNOWN] * 200])
+    with pytest.raises(StreamError, match="with the schema 'id 905'") as caught:
+        stand.work()
+    assert caught.value.exit_code == 4
+    assert len(stand.read("parked")) < 50
+    assert stand.call(capsys, "ledger", "check", "--json")[0] == 0
+    monkeypatch.setenv("REALBOGUS_BREAKER_REJECTED_SHARE", "1")
+    stand.work()
+    code, (row,) = stand.call(capsys, "ledger", "check", "--json")
+    assert (code, row["scored"], row["parked"]) == (0, 20, 200)
 
 
 def test_an_exposure_on_hold_is_released_once(kafka, tmp_path, models, capsys):
