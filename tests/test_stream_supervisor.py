@@ -40,10 +40,11 @@ def test_a_member_that_fails_is_started_again(tmp_path: Path):
     assert (tmp_path / "trace").read_text() == "xx"
 
 
-def test_a_member_with_a_wrong_configuration_stops_all():
+@pytest.mark.parametrize("code", [2, 4], ids=["a wrong configuration", "too many refused alerts"])
+def test_a_member_that_starting_again_does_not_mend_stops_all(code):
     waits = "import time, signal; time.sleep(60)"
     started = time.monotonic()
-    assert Supervisor([member("import sys; sys.exit(2)"), member(waits)], leave_s=5).run() >= 2
+    assert Supervisor([member(f"import sys; sys.exit({code})"), member(waits)], leave_s=5).run() >= code
     assert time.monotonic() - started < 20
 
 
