@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 
@@ -124,7 +125,15 @@ def made(**more):
     one = event(1, **more)
     return card(
         Entry(
-            1, one.ivorn.partition("#")[2], one.ivorn, one.object_id, one.candid, 0.0, "current", twin(tell(one)), False
+            1,
+            one.ivorn.partition("#")[2],
+            one.ivorn,
+            one.object_id,
+            one.candid,
+            0.0,
+            "current",
+            json.dumps(twin(tell(one))),
+            False,
         )
     )
 

@@ -3,9 +3,9 @@
     .venv/bin/python scripts/design/following.py              # 300 events at 10/s, 10 000 events in the catalogue
     .venv/bin/python scripts/design/following.py --bootstrap 127.0.0.1:9092
 
-Events of simulated alerts are laid into an outbox, each with its alert beside it, as the worker does; `realbogus publish`
-drains it into a file archive and the HTTP sink; a follower of /stream takes the time. Then lists, events, stamps and
-pages are asked for by eight clients. All on one machine: broker, publisher, follower and clients share its cores.
+Events of simulated alerts are laid into an outbox, each with its alert beside it, as the worker does; the command
+`realbogus publish` drains it into a file archive and the HTTP sink; a follower of /stream takes the time. Then lists,
+events, stamps and pages are asked for by eight clients. Broker, publisher, follower and clients share the machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from realbogus.voevent import Event, EventStyle, build
 STYLE = EventStyle(authority="org.example.realbogus")
 OUTBOX = "following.outbox"
 CLIENTS = 8
-PATHS = ("/events", "/events?min_score=0.9&max_mag=19&ra=30&dec=47&radius=5", "{event}.xml", "{event}/science.png", "/", "{event}.html")  # fmt: skip
+FILTERED = "/events?min_score=0.9&max_mag=20&ra=27.5&dec=47.6&radius=5"
+PATHS = ("/events", FILTERED, "{event}.xml", "{event}.json", "{event}/science.png", "/", "{event}.html")
 
 
 def main() -> None:
@@ -105,7 +106,7 @@ def publisher(folder: Path, bootstrap: str, *, embedded: bool) -> Iterator[str]:
         f'[kafka]\nbootstrap = "{bootstrap}"\n[kafka.consumer]\n{consumer}\n'
         f'[voevent]\nauthority = "org.example.realbogus"\n'
         f'[publish]\noutbox = "{OUTBOX}"\ngroup_id = "following-{port}"\nledger = "{folder}/ledger.sqlite"\n'
-        f'archive = "{folder}/voevents"\ncatalogue = "{folder}/catalogue.sqlite"\nhttp_port = {port}\n[http]\nport = 0\n'
+        f'archive = "{folder}/voevents"\ncatalogue = "{folder}/catalogue.sqlite"\nhttp_port = {port}\n'
     )
     words = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -119,35 +120,44 @@ def publisher(folder: Path, bootstrap: str, *, embedded: bool) -> Iterator[str]:
 async def followed(
     address: str, bootstrap: str, drafts: list[tuple[Event, int]], alerts: list[bytes], rate: float
 ) -> list[float]:
-    """Seconds from an event's entry into the outbox to its follower."""
+    """Seconds from an event's entry into the outbox to its follower; the first event only wakes everybody up."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
     sent: dict[str, float] = {}
     delays: list[float] = []
-    warm_up = round(2 * rate)
+
+    def produce(event: Event, at: int) -> None:
+        sent[event.ivorn] = time.perf_counter()
+        producer.produce(OUTBOX, event.xml, key=event.object_id, headers=[(ALERT, alerts[at])])
+        producer.poll(0)
+
+    async def produce_others() -> None:
+        for draft in drafts[1:]:
+            produce(*draft)
+            await asyncio.sleep(1 / rate)
+
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(timeout=timeout, read_bufsize=1 << 20) as client:
-        for _ in range(300):
-            try:
-                stream = await client.get(f"{address}/stream")
-                break
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.1)
-
-        async def produce() -> None:
-            for event, at in drafts:
-                sent[event.ivorn] = time.perf_counter()
-                producer.produce(OUTBOX, event.xml, key=event.object_id, headers=[(ALERT, alerts[at])])
-                producer.poll(0)
-                await asyncio.sleep(1 / rate)
-
-        producing = asyncio.create_task(produce())
+        stream = await connected(client, f"{address}/stream")
+        produce(*drafts[0])
+        others = None
         async for line in stream.content:
             if line.startswith(b"data: "):
                 delays.append(time.perf_counter() - sent[json.loads(line[6:])["ivorn"]])
+                others = others or asyncio.create_task(produce_others())
                 if len(delays) == len(drafts):
                     break
-        await producing
-    return delays[warm_up:]  # the group forms, code is loaded
+    producer.flush(10)
+    return delays[1:]
+
+
+async def connected(client: aiohttp.ClientSession, url: str) -> aiohttp.ClientResponse:
+    """An answer of a server that is about to start."""
+    for _ in range(600):
+        try:
+            return await client.get(url)
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.1)
+    raise SystemExit(f"{url} does not answer")
 
 
 async def loaded(folder: Path, events: list[tuple[Event, int]], alerts: list[bytes], seconds: float) -> None:

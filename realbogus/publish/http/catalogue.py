@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,12 @@ _STATE = """CASE
     WHEN EXISTS (SELECT 1 FROM citations WHERE cited = ivorn AND kind = 'retraction') THEN 'retracted'
     WHEN EXISTS (SELECT 1 FROM citations WHERE cited = ivorn AND kind = 'supersedes') THEN 'superseded'
     ELSE 'current' END"""
-_COLUMNS = f"number, local, ivorn, object, candid, published, {_STATE} AS state"
 _OF_CANDIDATE = "FROM evidence WHERE object = ? AND candid = ?"
+_HAS_EVIDENCE = "EXISTS (SELECT 1 FROM evidence AS e WHERE e.object = events.object AND e.candid = events.candid)"
+_ENTRIES = (  # in the order of the fields of Entry
+    f"SELECT number, local, ivorn, object, candid, published, {_STATE}, json, {_HAS_EVIDENCE} "
+    "FROM events JOIN documents USING (number)"
+)
 STAMPS = ("science", "template", "difference")
 PATIENCE_S = 2.0  # s that one look-up may take
 _CHECK_EVERY = 20_000  # steps of SQLite's machine
@@ -86,8 +91,14 @@ class Entry:
     candid: str
     published: float  # Unix time, s
     state: str  # "current", "superseded" or "retracted"
-    twin: dict[str, Any]  # see `voevent.twin`
+    document: str  # its JSON twin, see `voevent.twin`
     has_evidence: bool
+
+    @cached_property
+    def twin(self) -> dict[str, Any]:
+        """The JSON twin, read."""
+        told: dict[str, Any] = json.loads(self.document)
+        return told
 
 
 class Catalogue:
@@ -184,9 +195,9 @@ class Catalogue:
         """The events asked for, at most search.limit; the newest first, or the oldest where that is asked."""
         where, values = _conditions(search)
         order = "ASC" if search.is_forward else "DESC"
-        query = f"SELECT {_COLUMNS} FROM events {where} ORDER BY number {order} LIMIT ?"
+        query = f"{_ENTRIES} {where} ORDER BY number {order} LIMIT ?"
         with self._reading() as db:
-            return self._entries(db, db.execute(query, (*values, search.limit)).fetchall())
+            return [Entry(*row) for row in db.execute(query, (*values, search.limit))]
 
     def last(self) -> int:
         """The highest number; 0 where there is no event."""
@@ -201,16 +212,15 @@ class Catalogue:
     def entry(self, name: str) -> Entry | None:
         """The event of this name: an IVORN, or what follows '#' in it; of several streams the newest."""
         column = "ivorn" if "#" in name else "local"
-        query = f"SELECT {_COLUMNS} FROM events WHERE {column} = ? ORDER BY number DESC LIMIT 1"
+        query = f"{_ENTRIES} WHERE {column} = ? ORDER BY number DESC LIMIT 1"
         with self._reading() as db:
-            return next(iter(self._entries(db, db.execute(query, (name,)).fetchall())), None)
+            row = db.execute(query, (name,)).fetchone()
+            return None if row is None else Entry(*row)
 
     def entries(self, numbers: Sequence[int]) -> list[Entry]:
         """The events of these numbers, in their order."""
-        query = f"SELECT {_COLUMNS} FROM events WHERE number = ?"
         with self._reading() as db:
-            rows = [row for number in numbers if (row := db.execute(query, (number,)).fetchone())]
-            return self._entries(db, rows)
+            return [Entry(*db.execute(f"{_ENTRIES} WHERE number = ?", (number,)).fetchone()) for number in numbers]
 
     def xml(self, number: int) -> bytes:
         """The bytes of an event that is here."""
@@ -219,10 +229,11 @@ class Catalogue:
 
     def citing(self, ivorn: str) -> list[tuple[str, Entry]]:
         """The events that cite this one, each with how: followup, supersedes, retraction."""
-        query = f"SELECT {_COLUMNS}, kind FROM citations JOIN events USING (number) WHERE cited = ? ORDER BY number"
         with self._reading() as db:
-            rows = db.execute(query, (ivorn,)).fetchmany(100)
-            return list(zip([row[-1] for row in rows], self._entries(db, rows), strict=True))
+            query = "SELECT kind, number FROM citations WHERE cited = ? ORDER BY number LIMIT 100"
+            found = db.execute(query, (ivorn,)).fetchall()
+            entry = f"{_ENTRIES} WHERE number = ?"
+            return [(kind, Entry(*db.execute(entry, (number,)).fetchone())) for kind, number in found]
 
     def stamp(self, object_id: str, candid: str, stamp: str) -> bytes | None:
         """A stamp of a candidate as PNG; stamp is one of `STAMPS`."""
@@ -242,15 +253,6 @@ class Catalogue:
                     side = float(row[1])
                     points |= {_moment(point): point for point in evidence.from_json(row[0])}
         return tuple(sorted(points.values(), key=lambda point: (point.mjd, point.band))), side
-
-    def _entries(self, db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> list[Entry]:
-        more = f"SELECT json, EXISTS (SELECT 1 {_OF_CANDIDATE}) FROM documents WHERE number = ?"
-        found = []
-        for number, local, ivorn, object_id, candid, published, state, *_ in rows:
-            document, has_evidence = db.execute(more, (object_id, candid, number)).fetchone()
-            told = json.loads(document)
-            found.append(Entry(number, local, ivorn, object_id, candid, published, state, told, bool(has_evidence)))
-        return found
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

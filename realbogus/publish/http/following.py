@@ -7,7 +7,6 @@ catalogue. One that takes nothing waits in its own connection until it is closed
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -90,7 +89,7 @@ class Following:
 
 def message(entry: Entry) -> bytes:
     """An event as a server-sent event: its number as id, its JSON twin as data."""
-    return f"id: {entry.number}\nevent: voevent\ndata: {json.dumps(entry.twin)}\n\n".encode()
+    return f"id: {entry.number}\nevent: voevent\ndata: {entry.document}\n\n".encode()
 
 
 async def _rings(bell: asyncio.Event, within_s: float) -> bool:

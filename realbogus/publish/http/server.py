@@ -136,7 +136,8 @@ class Site:
         """A list of events as JSON."""
         search = searching.read(request.query.items())
         found = await self.look(self.catalogue.search, search)
-        return _json({"events": [_listed(entry) for entry in found], **_paging(search, found)})
+        listed, paging = ",\n".join(map(_listed, found)), json.dumps(_paging(search, found))
+        return _json_text(f'{{"events": [\n{listed}\n],\n{paging[1:]}\n')
 
     async def event(self, request: web.Request) -> web.Response:
         """One event, in the form asked for."""
@@ -226,9 +227,10 @@ class Site:
         return _json({"status": "ok", "events": count, "cursor": last, "followers": self.followers})
 
 
-def _listed(entry: Entry) -> dict[str, Any]:
-    """An event in a list."""
-    return {"cursor": entry.number, "state": entry.state, "url": f"/events/{entry.local}", **entry.twin}
+def _listed(entry: Entry) -> str:
+    """An event in a list, as JSON: its twin with cursor, state and address before it."""
+    about = json.dumps({"cursor": entry.number, "state": entry.state, "url": f"/events/{entry.local}"})
+    return f"{about[:-1]}, {entry.document[1:]}"
 
 
 def _paging(search: Search, found: Sequence[Entry]) -> Mapping[str, Any]:
@@ -266,7 +268,10 @@ def _page(text: str, status: int = 200) -> web.Response:
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
-    text = json.dumps(value, indent=1) + "\n"
+    return _json_text(json.dumps(value, indent=1) + "\n", status)
+
+
+def _json_text(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type=JSON, headers={"Cache-Control": _SHORT})
 
 
