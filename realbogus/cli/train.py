@@ -44,7 +44,7 @@ from realbogus.training.package import package
 from realbogus.training.search import Found, search, steps
 
 DEFAULT = Recipe()
-FEATURES = "fast-1"
+FEATURES = "fast-2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

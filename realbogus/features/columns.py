@@ -47,7 +47,10 @@ def stellarity(view: View) -> Column:
 
 @J.feature(0, 50, "N2", AUTOSCAN + " (FLAGS)", columns="flag_count")
 def flag_count(view: View) -> Column:
-    """Bad pixels in the central 5 x 5 (ZTF) or pixel flags set (Rubin)."""
+    """Bad pixels in the central 5 x 5 (ZTF) or pixel flags set (Rubin).
+
+    ZTF publishes no alert with bad pixels there, so that it is 0 in all real packets of ZTF seen.
+    """
     return view.column("flag_count")
 
 

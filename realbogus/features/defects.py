@@ -125,13 +125,19 @@ def _connected(plateau: NDArray[np.bool_]) -> int:
 
 @G.feature(0, 1, "N1", "ours", stamps="S")
 def sat_frac_s(view: View) -> Column:
-    """Share of K in the science stamp on a plateau: at least 4 touching pixels within 2 % of the maximum."""
+    """Share of K in the science stamp on a plateau: at least 4 touching pixels within 2 % of the maximum.
+
+    ZTF masks what is saturated: 0 in all real ZTF packets seen; Rubin's are not all 0.
+    """
     return plateau_share(view, view.science)
 
 
 @G.feature(0, 1, "N1", "ours", stamps="T")
 def sat_frac_t(view: View) -> Column:
-    """Share of K in the template on a plateau: at least 4 touching pixels within 2 % of the maximum."""
+    """Share of K in the template on a plateau: at least 4 touching pixels within 2 % of the maximum.
+
+    0 in all real ZTF packets seen, as in the science stamp.
+    """
     return plateau_share(view, view.template)
 
 
