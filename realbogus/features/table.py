@@ -28,8 +28,8 @@ quarter turns of the square.
 **Compiled.** Features marked so have a compiled twin that agrees with the plain definition; the others are for offline
 work, and models that serve a stream should do without.
 
-**Constant.** `sat_frac_s`, `sat_frac_t` and `flag_count` are 0 in all real ZTF packets seen so far: the survey masks what
-is saturated and publishes no alert with bad pixels at its centre. They differ in Rubin's packets and in simulated ones.
+**Constant.** `sat_frac_s`, `sat_frac_t` and `flag_count` are 0 in all real ZTF packets seen so far: the survey masks
+what is saturated and publishes no alert with bad pixels at its centre. In Rubin's packets they are not all 0.
 """
 
 
