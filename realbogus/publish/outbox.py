@@ -27,6 +27,7 @@ from realbogus.voevent.validate import Event
 
 log = logging.getLogger(__name__)
 
+LARGE_BYTES = 1 << 16  # of an event, about which somebody should think; brokers take validate.BYTES_LIMIT
 RELEASED_S = 5.0  # s; how often the ledger is asked whether somebody let parked events wait again
 
 Pause = Callable[[float], bool]  # waits so many seconds, or until told to stop; True = stop now
@@ -160,6 +161,8 @@ class Publisher:
             self.ledger.set_aside(message.value, str(problem), self.clock.now())
             self.counts.invalid += 1
             return None
+        if len(message.value) > LARGE_BYTES:
+            log.warning("%s has %d bytes; small packets are read by all", draft.ivorn, len(message.value))
         for sink in self.sinks:
             if isinstance(sink, TakesAlerts):
                 sink.lay(draft, message.headers)
