@@ -6,7 +6,8 @@ No clock, random generator, environment or path is read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +27,14 @@ from realbogus.surveys import SURVEYS, recognise
 WANTED = {name: survey.fields for name, survey in SURVEYS.items()}
 
 
+Timed = Callable[[str], AbstractContextManager[None]]  # the name of a stage -> what takes its time
+
+
+def untimed(stage: str) -> AbstractContextManager[None]:
+    """Takes nobody's time."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
     """Scores batches of messages with one model a survey."""
@@ -35,20 +44,22 @@ class Scorer:
     limits: Limits = field(default_factory=Limits)
     store: SchemaStore = field(default_factory=SchemaStore)
     bare_schema: str | None = None  # name of the schema of records that come without any header
+    timed: Timed = untimed  # told of the stages decode, stamps and classify; changes no result
 
     def outcomes(self, messages: Sequence[bytes]) -> Outcomes:
         """Score messages together; each comes back once, as a row of a ScoredBatch or as Rejected.
 
         The result of a message does not depend on its neighbours, nor on how many they are.
         """
-        decoded, rejected = packets.read(
-            messages,
-            wanted=WANTED,
-            recognise=recognise,
-            store=self.store,
-            limits=self.limits,
-            bare_schema=self.bare_schema,
-        )
+        with self.timed("decode"):
+            decoded, rejected = packets.read(
+                messages,
+                wanted=WANTED,
+                recognise=recognise,
+                store=self.store,
+                limits=self.limits,
+                bare_schema=self.bare_schema,
+            )
         scored = []
         for group in sorted(decoded, key=lambda group: group.survey):
             batch, refused = self._score_survey(group)
@@ -59,11 +70,13 @@ class Scorer:
         return Outcomes(len(messages), scored, rejected)
 
     def _score_survey(self, group: Decoded) -> tuple[ScoredBatch | None, list[Rejected]]:
-        alerts, rejected = SURVEYS[group.survey].to_batch(group, self.limits)
+        with self.timed("stamps"):
+            alerts, rejected = SURVEYS[group.survey].to_batch(group, self.limits)
         model = self.models.get(group.survey)
         if model is None:
             return None, rejected + [_without_model(alerts, row) for row in range(len(alerts))]
-        return (score_batch(alerts, model, self.policy) if len(alerts) else None), rejected
+        with self.timed("classify"):
+            return (score_batch(alerts, model, self.policy) if len(alerts) else None), rejected
 
 
 def score_batch(alerts: AlertBatch, model: Model, policy: Policy, features: Matrix | None = None) -> ScoredBatch:

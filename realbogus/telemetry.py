@@ -15,7 +15,7 @@ decode_fallback_total                    counter   records that the plain decode
 batches_total                            counter   batches delivered, by result (committed, repeated)
 rebalances_total                         counter   changes of this worker's partitions, by kind (assign, revoke, lost)
 client_errors_total                      counter   complaints of the Kafka client that are not fatal, by code
-stage_seconds                            histogram time of a stage for one batch, s: score, annotate, deliver
+stage_seconds                            histogram time of a stage for one batch, s; see docs/operations.md
 batch_size                               histogram messages in a batch
 latency_seconds                          histogram from a message's Kafka timestamp to its result delivered, s
 alert_age_seconds                        histogram from mid-exposure to the result delivered, s
@@ -291,7 +291,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one JSON object on a line: time, level, logger, event, and the record's own fields."""
+    """A log record as one JSON object on a line: time, level, logger, event, and the record's own fields.
+
+    who names the process among several.
+    """
+
+    def __init__(self, who: str = "") -> None:
+        super().__init__()
+        self._who = {"process": who} if who else {}
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -300,6 +307,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "event": record.getMessage(),
+            **self._who,
         }
         entry |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
         if record.exc_info:
@@ -328,6 +336,6 @@ def log_to_stderr(level: str, form: str, who: str = "") -> None:
     handler = _Stderr()
     prefix = f"{who} " if who else ""
     text = logging.Formatter(f"%(asctime)s {prefix}%(levelname)s %(message)s", "%H:%M:%S")
-    handler.setFormatter(JsonLines() if form == "json" else text)
+    handler.setFormatter(JsonLines(who) if form == "json" else text)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("numba").setLevel(logging.WARNING)

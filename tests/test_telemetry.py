@@ -145,3 +145,9 @@ def test_a_log_line_for_machines_is_one_object_with_its_own_fields():
         "topic": "a",
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["time"])
+
+
+def test_a_log_line_names_the_process_among_several():
+    record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "msg": "read"})
+    assert json.loads(JsonLines("worker-3").format(record))["process"] == "worker-3"
+    assert "process" not in json.loads(JsonLines().format(record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from realbogus import features
@@ -147,7 +148,7 @@ def open_worker(
         stack.enter_context(closing(source))
         with closing(KafkaLog(settings.kafka)) as before:
             held = still_held(before, settings.exposures.held, clock.now() - DAY_S)
-        swap = hot_swap(settings, scorer, metrics)
+        swap = hot_swap(settings, replace(scorer, timed=metrics.timed), metrics)
         stack.enter_context(swap.watching())
         health.parts["models"] = swap.status
         yield Worker(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import fastavro
 import pytest
@@ -12,6 +13,7 @@ from stream_cases import ANNOTATIONS, DEAD, OUTBOX, Night, candids, destinations
 from realbogus.alerts import Outcomes
 from realbogus.errors import StreamError
 from realbogus.packets import annotation
+from realbogus.telemetry import Metrics
 from realbogus.testing import MemoryBroker
 
 ALERTS = packets(10)
@@ -360,3 +362,14 @@ def test_before_partitions_move_away_the_batch_on_its_way_is_settled():
     worker.source.before_revoke()
     assert len(night.annotated()) == 4
     assert list(night.broker.committed.values()) == [4]
+
+
+def test_the_stages_of_scoring_are_timed_and_nothing_else_changes():
+    plain, timed, metrics = Night(), Night(), Metrics()
+    timed.score = replace(scorer(), timed=metrics.timed).outcomes
+    for night in (plain, timed):
+        night.send(*ALERTS)
+        night.run()
+    assert timed.annotated() == plain.annotated()
+    counted = metrics.registry.get_sample_value
+    assert {counted("realbogus_stage_seconds_count", {"stage": s}) for s in ("decode", "stamps", "classify")} == {3}
