@@ -81,7 +81,7 @@ class KafkaSink:
     def close(self) -> None:
         """Let go of what was not flushed."""
         self._producer.purge()
-        with suppress(KafkaException):  # a client that was fenced says so again
+        with suppress(KafkaException, SystemError):  # a client that was fenced says so again, in its clumsy ways
             self._producer.flush(1.0)
 
     def _queue(self, record: Record) -> None:

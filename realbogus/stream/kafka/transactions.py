@@ -159,6 +159,8 @@ class KafkaTransactions(KafkaSink):
                 return call()
             except KafkaException as problem:
                 error: KafkaError = problem.args[0]
+            except SystemError as broken:  # the client met a fatal error while it told us about a record
+                raise StreamError("another worker has taken our place, or the client cannot go on") from broken
             if step_after(error) is not Step.REPEAT:
                 self._refuse(error)
             self._complaints(error)
