@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -19,6 +23,7 @@ from realbogus.errors import ConfigError, Unavailable
 from realbogus.publish.archive import Archive
 from realbogus.publish.evidence import EvidenceReader
 from realbogus.publish.http import catalogue as catalogues
+from realbogus.publish.http.search import Search
 from realbogus.publish.http.sink import HttpSink, archived
 from realbogus.publish.sinks import SENT, Answer
 from realbogus.voevent.lifecycle import withdrawal
@@ -436,3 +441,37 @@ def test_readers_and_the_writer_do_not_wait_for_each_other(tmp_path):
         for thread in threads:
             thread.join()
         assert statuses == [200] * 80
+
+
+# The documentation
+
+PAGE = (Path(__file__).resolve().parent.parent / "realbogus" / "docs" / "web.md").read_text()
+
+
+def test_every_parameter_is_documented_and_no_other():
+    rows = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {one.name for one in fields(Search)}
+
+
+def test_the_addresses_in_the_documentation_answer(tmp_path):
+    name = "ZTF26abcdefg_2879_realbogus-ztf_1_r0"
+    with serving(tmp_path, event(2879, object_id="ZTF26abcdefg", mag_psf=17.0), alert=ALERT_BYTES) as sink:
+        local = get(sink, "/events").json["events"][0]["url"].removeprefix("/events/")
+        urls = re.findall(r"curl .*?http://127\.0\.0\.1:8100(/[^'\s]*)", PAGE)
+        assert len(urls) > 10
+        for url in urls:
+            stream = quote("ivo://org.example.survey/realbogus#", safe="")
+            if url.startswith("/stream") or stream in url:
+                continue  # the one does not end, the other is tried above
+            assert get(sink, url.replace(name, local)).status == 200, url
+
+
+def test_the_client_in_the_documentation_prints_what_is_published(tmp_path):
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    with serving(tmp_path) as sink:
+        program = program.replace("http://127.0.0.1:8100/stream?min_score=0.9", f"{sink.address}/stream?after=0")
+        give(sink, event(1))
+        client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        with client:
+            assert client.stdout.readline() == "initial ZTF20abcdefg 123.4567891 -12.3456789 18.53\n"
+            client.kill()
