@@ -68,7 +68,8 @@ def test_a_folder_that_cannot_be_is_said(tmp_path):
 def test_a_process_that_is_killed_leaves_its_place(tmp_path):
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom realbogus.stream.slots import place_in\n"
-        f"with place_in('g', slot=0, folder=Path({str(tmp_path)!r})):\n    print('mine', flush=True)\n    time.sleep(60)\n"
+        f"with place_in('g', slot=0, folder=Path({str(tmp_path)!r})):\n    print('mine', flush=True)\n"
+        "    time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

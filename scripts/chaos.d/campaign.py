@@ -23,6 +23,7 @@ from realbogus.registry import Registry
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS, WORKERS = 6, 3
 SILENCE_S = 150.0  # without anything new for so long a campaign has failed
+STARTING_S = 600.0  # the same before anything came: on a busy machine code may have to be compiled first
 CONFIG = """\
 [kafka]
 bootstrap = "{bootstrap}"
@@ -249,7 +250,8 @@ def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: lis
                 crew.strike(plan.freeze_s)
                 due = time.monotonic() + chance.uniform(0.5, 1.5) * plan.strike_every_s
                 extra -= done >= n
-            if (done >= n and not events and extra <= 0) or time.monotonic() - progress.since > SILENCE_S:
+            silence_s = SILENCE_S if done else STARTING_S
+            if (done >= n and not events and extra <= 0) or time.monotonic() - progress.since > silence_s:
                 return
             if plan.shift and time.monotonic() - progress.since > 20:  # what is lost does not come
                 return
