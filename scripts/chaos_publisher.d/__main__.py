@@ -38,7 +38,7 @@ def main() -> int:
     options = parser.parse_args()
     talk = Console(stderr=True)
     logging.getLogger("realbogus").setLevel(logging.ERROR)  # that the broadcaster is gone is what is meant
-    with tempfile.TemporaryDirectory(prefix="realbogus-chaos-") as scratch, talk.status("starting Kafka") as status:
+    with tempfile.TemporaryDirectory(prefix="realbogus-publisher-") as scratch, talk.status("starting Kafka") as status:
         folder = Path(scratch)
         bootstrap = options.bootstrap or _kafka("start", folder / "kafka")
         try:

@@ -23,8 +23,9 @@ from realbogus.publish.ledger import Ledger
 from realbogus.voevent import Event
 
 EARLY = 0.2  # share of the lives that end at any moment of their start; the others end while they work
-START_S, WORK_S = 2.5, 0.4  # s; longest wait before the kill, from the start or from the first event that arrives
-PATIENCE_S = 60.0  # s without an event after which a life is ended all the same
+START_S = 2.5  # s; longest of the former
+WORK_S = 0.1  # s; longest between the event after which one of the latter is to end, and its end
+PATIENCE_S = 60.0  # s after which a life is ended all the same
 
 
 @dataclass
@@ -75,7 +76,7 @@ def campaign(
     in_work = 0
     for number in range(kills):
         _produce(bootstrap, outbox, records[number * portion : (number + 1) * portion])
-        in_work += _life(config, folder, broker, chance)
+        in_work += _life(config, folder, broker, chance, portion)
         say(f"{number + 1} of {kills} kills, {len(broker.got)} events with the broker")
     _produce(bootstrap, outbox, records[kills * portion :])
     last = _start(config, folder, "--until-idle", "5")
@@ -98,14 +99,15 @@ def campaign(
     return report
 
 
-def _life(config: Path, folder: Path, broker: Broker, chance: random.Random) -> bool:
-    """Start a publisher and kill it; whether it was at work."""
-    broker.came.clear()
+def _life(config: Path, folder: Path, broker: Broker, chance: random.Random, portion: int) -> bool:
+    """Start a publisher and kill it, most after some of the events of a portion; whether it was at work."""
     process = _start(config, folder)
     if chance.random() < EARLY:
         time.sleep(chance.uniform(0, START_S))
     else:
-        broker.came.wait(PATIENCE_S)
+        enough, deadline = len(broker.got) + chance.randint(1, portion), time.monotonic() + PATIENCE_S
+        while len(broker.got) < enough and time.monotonic() < deadline:
+            time.sleep(0.005)
         time.sleep(chance.uniform(0, WORK_S))
     assert process.poll() is None, (folder / "log").read_text()[-2000:]
     process.kill()

@@ -25,7 +25,6 @@ class Broker(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Submission)
         self.got: Counter[bytes] = Counter()
         self.chance, self.turn = random.Random(seed), threading.Lock()
-        self.came = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -39,7 +38,6 @@ class _Submission(socketserver.StreamRequestHandler):
             seen = self.server.got[xml] > 0
             self.server.got[xml] += 1
             silent = self.server.chance.random() < UNANSWERED
-        self.server.came.set()
         if not silent:
             role, why = ("nak", "Previously seen by this broker") if seen else ("ack", "")
             self.wfile.write(vtp.frame(vtp.write(role, "ivo://org.example/broker", 0, result=why)))
