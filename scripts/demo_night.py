@@ -50,6 +50,7 @@ topics = ["{topic}"]
 group_id = "realbogus-demo"
 [output]
 topic = "{annotations}"
+delivery = "{delivery}"
 [voevent]
 authority = "org.example.realbogus"
 role = "test"
@@ -152,6 +153,7 @@ def configuration(bootstrap: str, out: Path, consumer: Mapping[str, str], port: 
         bootstrap=bootstrap,
         topic=TOPIC,
         annotations=ANNOTATIONS,
+        delivery="at_least_once" if consumer else "exactly_once",  # the embedded broker shows what was taken back
         out=out.as_posix(),
         consumer=lines,
         pages=f"http://127.0.0.1:{port}",

@@ -7,8 +7,8 @@
     realbogus worker --config worker.toml --replay --from 2026-11-20 --until 2026-11-21 --model mine/2
 
 Every alert read becomes one annotation or one dead letter, and every promising one an event in the outbox, from which
-`realbogus publish` takes it. Offsets are committed once all of that is safely written: a crash repeats alerts, with the
-same ids and bytes, and never loses any.
+`realbogus publish` takes it. Results and offsets go into one transaction a batch: whatever dies, readers of committed
+records see each result once. With delivery = "at_least_once" a crash repeats alerts, with the same ids and bytes.
 
 --from moves the group to the first alerts at or after a time, before anybody reads; --until ends each partition
 before the first alert at or after a time. Times are UTC unless they say otherwise and are those of the Kafka records.
