@@ -128,8 +128,9 @@ def test_noise_is_that_of_photons_and_readout():
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_a_plain_exposure_subtracts_to_its_noise(engine):
     recipe = Recipe(
-        side=SIDE, stars_spread=0.0, stars=800.0, bad_registration=0.0, subtraction=engine, **CALM, **STEADY
-    )
+        side=SIDE, stars_spread=0.0, stars=800.0, bad_registration=0.0, subtraction=engine,
+        noise_correlation=(0.0,) * 5, **CALM, **STEADY,
+    )  # fmt: skip
     pointing = plan(4, 0, recipe)
     scene = draw_scene(rng(10), recipe, pointing.jd)
     reference = make_reference(rng(11), scene, recipe, pointing.jd, 2)

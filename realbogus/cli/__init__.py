@@ -28,6 +28,7 @@ COMMANDS = {
     "models": "list, verify and promote models",
     "inspect": "print a packet and draw its triplet with score and contributions",
     "simulate": "make a night of alerts with known truth",
+    "realism": "tell how far simulated alerts pass for real ones",
     "features": "list the feature catalogue",
     "config": "check a configuration, or print one to start from",
 }

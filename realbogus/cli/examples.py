@@ -95,11 +95,20 @@ def find_model(registry: Registry, spec: str | None) -> Model:
 
 def _read(options: argparse.Namespace, names: Sequence[str], progress: Progress) -> Iterator[Examples]:
     if options.packets:
-        survey = options.survey
-        labels = read_claims(options.labels, survey) if options.labels else read_manifest(options.manifest, survey)
-        yield _examples(options, names, progress, options.packets, labels, "packets")
+        yield _examples(options, names, progress, options.packets, labels_of(options), "packets")
     for night in options.simulated:
-        yield _examples(options, names, progress, [night], read_truth(_truth(night)), night.name)
+        yield _examples(options, names, progress, [night], truth_of(night), night.name)
+
+
+def labels_of(options: argparse.Namespace) -> LabelSet:
+    """The labels of the real packets, from a journal or a manifest."""
+    survey = options.survey
+    return read_claims(options.labels, survey) if options.labels else read_manifest(options.manifest, survey)
+
+
+def truth_of(night: Path) -> LabelSet:
+    """The labels of a simulated night."""
+    return read_truth(_truth(night))
 
 
 def _truth(night: Path) -> Path:

@@ -122,12 +122,12 @@ def bright_stars(scene: Scene, how: Conditions, faint: float = 14.5) -> Floats:
 
 def add_noise(
     rng: np.random.Generator, light: Image, gain: float, read_noise: float, pixel_flat: float = 0.0,
-    correlation: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
+    correlation: tuple[float, ...] = (0.0,) * 5,
 ) -> Image:  # fmt: skip
     """Photon and read noise, and the flat field's error of single pixels, relative.
 
-    correlation is that of pixels one apart in x and y, and two apart in x and y: small, as detectors and their
-    electronics make it.
+    correlation is that of pixels one apart in x and y, two apart in x and y, and of diagonal neighbours: small, as
+    detectors and their electronics make it.
 
     Skies hold hundreds of electrons, so the Gaussian limit of Poisson is exact enough.
     """
@@ -147,7 +147,7 @@ def _noisy(
         for i in range(light.shape[1]):
             level = max(light[j, i], 0.0)
             n = normal[j + 2, i + 2] + near[0] * normal[j + 2, i + 1] + near[1] * normal[j + 1, i + 2]
-            n += near[2] * normal[j + 2, i] + near[3] * normal[j, i + 2]
+            n += near[2] * normal[j + 2, i] + near[3] * normal[j, i + 2] + near[4] * normal[j + 1, i + 1]
             out[j, i] = light[j, i] + math.sqrt((photon + flat * level) * level + readout) * n
     return out
 

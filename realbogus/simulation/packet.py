@@ -38,6 +38,7 @@ HALF = 31  # pixels: stamps are 63 x 63 around the candidate
 GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
 MAG = 2.5 / np.log(10.0)
 NARROWER = 0.84  # what the survey's core fits give for a point source, in widths of the PSF
+APERTURE = 0.09  # mag: light of a point source that apertures miss, which the survey puts back
 SHRINKS = 2.5  # how much faster than ours; from the share of real packets at the floor
 SCATTER = 1.8  # real packets: sigmapsf over its value on plain sky times the root of chipsf
 
@@ -89,7 +90,7 @@ def candidate_record(
         **sheet.columns,
         **_identity(sheet, one, serial),
         **_photometry(sheet, one),
-        **_shape(sheet, one),
+        **_shape(sheet, one, jitter),
         **_reference(sheet, matcher, *at),
         **matcher.ps1(*at),
         **matcher.gaia(*at),
@@ -149,7 +150,7 @@ def _photometry(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
     """Magnitudes of the difference flux. The PSF fit's error is scaled by its chi, as DAOPhot's scatter is."""
     zero = sheet.zero_point
     magpsf = zero - 2.5 * np.log10(one["flux"])
-    magap, magapbig = (zero - 2.5 * np.log10(max(one[name], 1.0)) for name in ("aperture", "wide"))
+    magap, magapbig = (zero - APERTURE - 2.5 * np.log10(max(one[name], 1.0)) for name in ("aperture", "wide"))
     limit = sheet.columns["diffmaglim"]
     return {
         "magpsf": magpsf,
@@ -174,20 +175,21 @@ def sigma_psf(flux: float, sky_error: float, chi2: float) -> float:
     return float(SCATTER * MAG * sky_error / flux * math.sqrt(max(chi2, 0.3)))
 
 
-def _shape(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
-    width = sheet.fwhm_px
+def _shape(sheet: Sheet, one: Mapping[str, float], rng: np.random.Generator) -> dict[str, Any]:
+    width, scatter = sheet.fwhm_px, rng.normal(0.0, [0.12, 0.5])  # of sizes and classes, as real packets have it
+    major, minor = (one[axis] * math.exp(scatter[0]) for axis in "ab")
     core = NARROWER * one["width"]
     core -= SHRINKS * max(0.93 - core, 0.0)  # the survey's own fit falls to its floor on cores of a few pixels
     fwhm = min(max(core, 0.5) * width, 9.0)
     point = 1.0 / ((2.355 / width) ** 2 + 1.0 / WINDOW_PX**2)  # square of a point source's windowed rms
-    star = 1.0 / (1.0 + np.exp(4.0 * (one["a"] * one["b"] / point - 2.0)))
+    star = 1.0 / (1.0 + np.exp(2.6 * (major * minor / point - 2.5) + scatter[1]))
     return {
         "fwhm": fwhm,
         "seeratio": width / fwhm,
-        "aimage": one["a"],
-        "bimage": one["b"],
-        "aimagerat": one["a"] / fwhm,
-        "bimagerat": one["b"] / fwhm,
+        "aimage": major,
+        "bimage": minor,
+        "aimagerat": major / fwhm,
+        "bimagerat": minor / fwhm,
         "elong": one["elong"],
         "classtar": float(np.clip(star, 0.0, 1.0)),
         "nneg": int(one["nneg"]),

@@ -25,7 +25,7 @@ from realbogus.simulation.exposure import (
     register,
 )
 from realbogus.simulation.optics import PSF
-from realbogus.simulation.packet import sigma_psf
+from realbogus.simulation.packet import APERTURE, sigma_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import Scene
 from realbogus.simulation.truth import Change, Surroundings, Truth, Verdict, judge
@@ -107,7 +107,7 @@ def vet(rng: np.random.Generator, found: Candidates, fwhm_px: float) -> NDArray[
     """
     flux, error = np.maximum(found["flux"], 1e-3), found["sky_error"]
     magnitude_error = np.array([sigma_psf(*row) for row in zip(flux, error, found["chi2"], strict=True)])
-    magdiff = -2.5 * np.log10(np.maximum(found["aperture"], 1e-3) / flux)
+    magdiff = -2.5 * np.log10(np.maximum(found["aperture"], 1e-3) / flux) - APERTURE
     wide = np.maximum(found["width"], 0.5) * fwhm_px
     return np.asarray(
         (found["flux"] > 0)

@@ -52,7 +52,7 @@ class Recipe:
     sky_dn: float = 175.0  # median
     sky_spread: float = 0.55  # sigma of its logarithm from exposure to exposure
     pedestal_spread: float = 0.45  # sigma of ln of the level that frames are given over that of their sky
-    noise_correlation: tuple[float, ...] = (0.01, 0.05, -0.045, -0.03)  # of pixels one and two apart: x, y, x, y
+    noise_correlation: tuple[float, ...] = (0.0, 0.04, -0.05, -0.04, -0.03)  # one apart in x, y; two; diagonally
     gain: float = 6.2  # electrons per DN
     read_noise: float = 10.0  # electrons
     zero_point: float = 26.25
@@ -165,7 +165,7 @@ def pachon(**changes: Any) -> Recipe:
         "reference_frames": 36,
         "sky_dn": 1600.0,
         "pedestal_spread": 0.0,
-        "noise_correlation": (0.0, 0.0, 0.0, 0.0),
+        "noise_correlation": (0.0,) * 5,
         "gain": 1.5,
         "read_noise": 9.0,
         "zero_point": 27.4,
