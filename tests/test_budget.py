@@ -206,3 +206,12 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, capsys):
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     assert main(["nights", str(tmp_path / "b.csv")]) == 1
     assert "no column score" in capsys.readouterr().err
+
+
+def test_a_prior_is_found_whatever_the_share_of_real_that_calibrated():
+    """Calibrated where one in five is real, used where one in fifty is."""
+    calibration = fit_calibration(*drawn(100_000, 0.2, 10))
+    score, is_real = drawn(100_000, 0.02, 11)
+    prior = estimated_prior(calibration(score), calibration.prior)
+    assert abs(prior - 0.02) < 0.003
+    assert ece(at_prior(calibration(score), calibration.prior, prior), is_real) < 0.003

@@ -147,7 +147,7 @@ def bars(
     rows: Sequence[tuple[str, float, float, float, str]], title: str, *, label: str = "", per_cent: bool = True
 ) -> str:
     """Horizontal bars: name, value, low and high of its interval, and a word at the end."""
-    step, left = 24, min(210.0, 14 + 6.3 * max(len(name) for name, *_ in rows))
+    step, left = 24, min(230.0, 14 + 6.3 * max(len(name) for name, *_ in rows))
     height = step * len(rows) + 34
     most = max([high for _, _, _, high, _ in rows] + [value for _, value, _, _, _ in rows] + [1e-9])
     axis = Axis(title, 0.0, most, per_cent=per_cent)

@@ -132,7 +132,8 @@ def _lead(found: Found) -> str:
         "nights."
     )
     warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in found["judged"]["warnings"])
-    return f"<p>{escape(text)} {escape(found['judged']['how'])}.</p>{warnings}"
+    how = found["judged"]["how"]
+    return f"<p>{escape(text)} {escape(how[:1].upper() + how[1:])}.</p>{warnings}"
 
 
 def _tiles(found: Found) -> str:
