@@ -54,6 +54,14 @@ def manifest() -> Path:
 
 
 @pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of simulated ZTF packets, not to be written to, with truth.csv."""
+    from model_cases import simulate
+
+    return simulate(tmp_path_factory.mktemp("simulated"), seed=3, pointings=9)
+
+
+@pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of an Apache Kafka broker of this test run. Topics must be created by whoever uses them."""
     folder = tmp_path_factory.mktemp("kafka")

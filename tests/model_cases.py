@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from realbogus.features import FEATURE_SETS
+from realbogus.simulation import Recipe as Scenery
+from realbogus.simulation import night
+from realbogus.simulation.truth import Truth
 from realbogus.training.examples import Examples
 from realbogus.training.fit import Recipe, Trained, train
 from realbogus.training.package import package
@@ -64,3 +69,13 @@ def write(folder, contents) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, raw in contents.items():
         (folder / name).write_bytes(raw)
+
+
+def simulate(folder: Path, seed: int, pointings: int) -> Path:
+    """Write the packets of a small simulated night and its truth.csv into a folder that exists; give the folder."""
+    made = list(night(seed, pointings=pointings, recipe=replace(Scenery(), side=400, visits=1)))
+    for alert in made:
+        (folder / f"{alert.truth.candid}.avro").write_bytes(alert.packet)
+    with (folder / "truth.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([Truth.header(), *(alert.truth.row() for alert in made)])
+    return folder

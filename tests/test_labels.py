@@ -19,9 +19,6 @@ from realbogus.labels import read_claims
 from realbogus.labels.importers import Options, Seen, asteroids, transients, vetting
 from realbogus.labels.journal import Claim, append, read, settle
 from realbogus.labels.sources import SOURCES, banned
-from realbogus.simulation import Recipe as Scenery
-from realbogus.simulation import night
-from realbogus.simulation.truth import Truth
 from realbogus.training.examples import check_closure
 
 TIME = "2026-11-22T03:00:00+00:00"
@@ -243,23 +240,19 @@ def test_a_table_that_is_not_one_says_why(tmp_path, importer, text, message):
 # the command
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("simulated")
-    made = list(night(3, pointings=4, recipe=replace(Scenery(), side=400, visits=1)))
-    for alert in made:
-        (folder / f"{alert.truth.candid}.avro").write_bytes(alert.packet)
-    with (folder / "truth.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([Truth.header(), *(alert.truth.row() for alert in made)])
-    with (folder / "looks.csv").open("w", newline="") as file:
-        labelled = [[alert.truth.candid, "real" if alert.truth.real else "bogus", "ann"] for alert in made]
+@pytest.fixture
+def looks(simulated, tmp_path):
+    """The truth of a simulated night as a person's table."""
+    rows = csv.DictReader((simulated / "truth.csv").read_text().splitlines())
+    labelled = [[row["candid"], "real" if row["real"] == "1" else "bogus", "ann"] for row in rows]
+    with (tmp_path / "looks.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["candid", "label", "labeler"], *labelled])
-    return folder
+    return str(tmp_path / "looks.csv")
 
 
-def test_from_table_to_journal_to_model(simulated, tmp_path, capsys):
+def test_from_table_to_journal_to_model(simulated, looks, tmp_path, capsys):
     journal = str(tmp_path / "labels.jsonl")
-    told = ["labels", "import", "vetting", str(simulated / "looks.csv"), "--packets", str(simulated), "--out", journal]
+    told = ["labels", "import", "vetting", looks, "--packets", str(simulated), "--out", journal]
     assert main(told) == 0
     claims = json.loads(capsys.readouterr().out)["claims"]
     recipe = ["--trees", "10", "--folds", "2", "--feature-set", "pixel-1", "--threads", "1"]
@@ -271,10 +264,10 @@ def test_from_table_to_journal_to_model(simulated, tmp_path, capsys):
     assert manifest["training"]["label_rules"] == [SOURCES["vetting"].rule]
 
 
-def test_report_merge_and_list_tell_what_there_is(simulated, tmp_path, capsys):
+def test_report_merge_and_list_tell_what_there_is(simulated, looks, tmp_path, capsys):
     journal, merged = str(tmp_path / "labels.jsonl"), str(tmp_path / "merged.jsonl")
     assert main(["labels", "import", "truth", str(simulated / "truth.csv"), "--out", journal, "--time", TIME]) == 0
-    assert main(["labels", "import", "vetting", str(simulated / "looks.csv"), "--out", journal]) == 0
+    assert main(["labels", "import", "vetting", looks, "--out", journal]) == 0
     assert "tell no object and exposure" in capsys.readouterr().err
     assert main(["labels", "report", journal, "--feature-set", "fast-1"]) == 0
     told = json.loads(capsys.readouterr().out)

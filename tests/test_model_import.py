@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,24 +13,10 @@ from realbogus.cli import main
 from realbogus.errors import LabelError
 from realbogus.features import FEATURE_SETS
 from realbogus.model import load_model
-from realbogus.simulation import Recipe as Scenery
-from realbogus.simulation import night
-from realbogus.simulation.truth import Truth
 from realbogus.training.held_out import KEEP, held_out
 from realbogus.training.labelled import examples
 
 SET = "pixel-1"
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("simulated")
-    made = list(night(3, pointings=9, recipe=replace(Scenery(), side=400, visits=1)))
-    for alert in made:
-        (folder / f"{alert.truth.candid}.avro").write_bytes(alert.packet)
-    with (folder / "truth.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([Truth.header(), *(alert.truth.row() for alert in made)])
-    return folder
 
 
 def pickled(path, fitted):

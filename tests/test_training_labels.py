@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +15,6 @@ from realbogus.errors import LabelError
 from realbogus.features import FEATURE_SETS, extract
 from realbogus.labels import read_manifest, read_truth
 from realbogus.registry import Registry
-from realbogus.simulation import Recipe as Scenery
-from realbogus.simulation import night
-from realbogus.simulation.truth import Truth
 from realbogus.training.evaluate import auc
 from realbogus.training.examples import LabelSet
 from realbogus.training.fit import Recipe, out_of_fold
@@ -26,18 +22,6 @@ from realbogus.training.labelled import Tally, examples
 from realbogus.training.splits import folds, joined_groups
 
 NAMES = FEATURE_SETS["full-1"][:12]
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """A folder of simulated packets with their truth."""
-    folder = tmp_path_factory.mktemp("simulated")
-    made = list(night(3, pointings=6, recipe=replace(Scenery(), side=400, visits=1)))
-    for alert in made:
-        (folder / f"{alert.truth.candid}.avro").write_bytes(alert.packet)
-    with (folder / "truth.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([Truth.header(), *(alert.truth.row() for alert in made)])
-    return folder
 
 
 def table_of(path):

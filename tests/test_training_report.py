@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from dataclasses import replace
@@ -11,15 +10,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from model_cases import FEATURE_SET, QUICK, examples, files, write
+from model_cases import FEATURE_SET, QUICK, examples, files, simulate, write
 from sklearn.metrics import roc_curve
 
 from realbogus.cli import main
 from realbogus.errors import LabelError
 from realbogus.model import model_from
-from realbogus.simulation import Recipe as Scenery
-from realbogus.simulation import night
-from realbogus.simulation.truth import Truth
 from realbogus.training import curves, evaluate, noise, studies
 from realbogus.training.charts import Axis, Plot, bars
 from realbogus.training.comparison import compared, verdict
@@ -413,27 +409,22 @@ def test_values_beyond_an_axis_are_drawn_on_its_edge():
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """A folder of simulated packets with their truth, and models trained on another night."""
-    folder = tmp_path_factory.mktemp("simulated")
-    for name, seed in (("night", 3), ("other", 4)):
-        made = list(night(seed, pointings=5, recipe=replace(Scenery(), side=400, visits=1)))
-        (folder / name).mkdir()
-        for alert in made:
-            (folder / name / f"{alert.truth.candid}.avro").write_bytes(alert.packet)
-        with (folder / name / "truth.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([Truth.header(), *(alert.truth.row() for alert in made)])
+def other(tmp_path_factory):
+    """Another simulated night, and two models that were trained on it."""
+    folder = tmp_path_factory.mktemp("other")
+    (folder / "night").mkdir()
+    simulate(folder / "night", seed=4, pointings=5)
     common = ["--models", str(folder / "models"), "--feature-set", "pixel-1", "--folds", "3", "--threads", "1"]
     for version, trees in (("1", "20"), ("2", "8")):
-        told = ["train", "--simulated", str(folder / "other"), "--name", "sim", "--version", version, "--trees", trees]
+        told = ["train", "--simulated", str(folder / "night"), "--name", "sim", "--version", version, "--trees", trees]
         assert main([*told, *common]) == 0
     return folder
 
 
-def test_evaluate_writes_a_page_and_its_json(simulated, tmp_path, capsys):
+def test_evaluate_writes_a_page_and_its_json(simulated, other, tmp_path, capsys):
     out = tmp_path / "report.html"
-    told = ["evaluate", "--simulated", str(simulated / "night"), "--model", "sim/1", "--against", "sim/2"]
-    assert main([*told, "--models", str(simulated / "models"), "--out", str(out), "--quick", "--threads", "1"]) == 0
+    told = ["evaluate", "--simulated", str(simulated), "--model", "sim/1", "--against", "sim/2"]
+    assert main([*told, "--models", str(other / "models"), "--out", str(out), "--quick", "--threads", "1"]) == 0
     line = json.loads(capsys.readouterr().out)
     found = json.loads(out.with_suffix(".json").read_text())
     assert line["auc"] == found["figures"]["auc"]["value"] > 0.6
@@ -442,18 +433,18 @@ def test_evaluate_writes_a_page_and_its_json(simulated, tmp_path, capsys):
     assert out.read_text().count("<img") > 30
 
 
-def test_evaluate_on_the_rows_of_training_fits_anew_unasked(simulated, tmp_path, capsys):
+def test_evaluate_on_the_rows_of_training_fits_anew_unasked(other, tmp_path, capsys):
     out = tmp_path / "report.html"
-    told = ["evaluate", "--simulated", str(simulated / "other"), "--model", "sim/2", "--quick", "--threads", "1"]
-    assert main([*told, "--models", str(simulated / "models"), "--out", str(out)]) == 0
+    told = ["evaluate", "--simulated", str(other / "night"), "--model", "sim/2", "--quick", "--threads", "1"]
+    assert main([*told, "--models", str(other / "models"), "--out", str(out)]) == 0
     assert "3 forests of its recipe" in json.loads(out.with_suffix(".json").read_text())["judged"]["how"]
-    manifest = json.loads((simulated / "models" / "sim" / "2" / "manifest.json").read_text())
+    manifest = json.loads((other / "models" / "sim" / "2" / "manifest.json").read_text())
     figure = manifest["metrics"]["splits"]["exposures"]["overall"]["auc"]["value"]
     assert json.loads(capsys.readouterr().out)["auc"] == figure
 
 
-def test_compare_tells_differences_with_intervals(simulated, capsys):
-    told = ["compare", "sim/1", "sim/2", "--simulated", str(simulated / "night"), "--models", str(simulated / "models")]
+def test_compare_tells_differences_with_intervals(simulated, other, capsys):
+    told = ["compare", "sim/1", "sim/2", "--simulated", str(simulated), "--models", str(other / "models")]
     assert main([*told, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     difference = found["figures"]["auc_difference"]
