@@ -174,9 +174,9 @@ def test_a_worker_told_to_stop_leaves_in_time_and_the_next_one_goes_on(kafka, tm
 
 
 @pytest.mark.kafka
-def test_a_worker_that_is_killed_loses_nothing(kafka, tmp_path, models):
+def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(kafka, tmp_path, models):
     topic = new_topic(kafka)
-    values = rescore_cases.packets(60) * 5
+    values = rescore_cases.packets(300)
     produce(kafka, topic, values)
     file = configuration(tmp_path, kafka, topic, models)
     with started(file) as process:
@@ -185,8 +185,7 @@ def test_a_worker_that_is_killed_loses_nothing(kafka, tmp_path, models):
         process.communicate()
         work(file, "--until-idle", "8")
         found = annotated(kafka, topic)
-        assert len(found) >= 300
-        assert len({one["annotation_id"] for one in found}) == 60
+        assert sorted(one["candid"] for one in found) == [rescore_cases.FIRST + at for at in range(300)]
         assert sum(committed(kafka, f"group-{topic}", topic, 3)) == 300
 
 
@@ -262,12 +261,14 @@ def test_a_worker_outlives_a_restart_of_its_broker(kafka, tmp_path, models):
             assert again == address
             produce(address, topic, rescore_cases.packets(60)[30:])
             wait_for(address, f"{topic}.annotated", 60)
+            found = sorted(one["candid"] for one in annotated(address, topic))
+            assert found == [rescore_cases.FIRST + at for at in range(60)]
+            subprocess.run([*script, "stop", "--kill", *folder], check=True)
             process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
             _, err = process.communicate(timeout=30)
-            assert process.returncode == 0, err
-            assert {one["candid"] for one in annotated(address, topic)} == {
-                rescore_cases.FIRST + at for at in range(60)
-            }
+            assert process.returncode in (0, 75), err  # with no broker to say goodbye to, it may not wait
+            assert time.monotonic() - began < 15
     finally:
         subprocess.run([*script, "stop", "--kill", *folder], check=True)
 
