@@ -104,9 +104,13 @@ def test_a_refused_model_is_tried_again_later_and_complained_about_once(registry
     golden = registry.path("small/2") / "golden.npz"
     whole = golden.read_bytes()
     golden.unlink()
+    for _ in range(5):
+        swap.look()
+    assert swaps(swap, "refused") == 1  # not with every look
     for _ in range(3):
         swap.look()
         swap.clock.advance(RETRY_S)
+    assert swaps(swap, "refused") == 3
     assert caplog.text.count("is refused") == 1
     golden.write_bytes(whole)
     swap.look()
