@@ -195,7 +195,10 @@ class Catalogue:
         """The events asked for, at most search.limit; the newest first, or the oldest where that is asked."""
         where, values = _conditions(search)
         order = "ASC" if search.is_forward else "DESC"
-        query = f"{_ENTRIES} {where} ORDER BY number {order} LIMIT ?"
+        found = (
+            f"SELECT number FROM events {where} ORDER BY number {order} LIMIT ?"  # documents of these alone are read
+        )
+        query = f"{_ENTRIES} WHERE number IN ({found}) ORDER BY number {order}"
         with self._reading() as db:
             return [Entry(*row) for row in db.execute(query, (*values, search.limit))]
 
