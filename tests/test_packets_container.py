@@ -8,7 +8,7 @@ import fastavro
 import pytest
 from packets_cases import RECORD, SMALL, all_fields, assert_holds, containers, encode, read_all
 
-from realbogus.packets import write_container
+from realbogus.packets import Items, encode_item, field_names, write_container
 from realbogus.packets.avrotypes import resolve
 from realbogus.packets.blocks import decode_long
 from realbogus.packets.container import split
@@ -83,3 +83,19 @@ def test_a_container_may_end_with_an_empty_block():
         decoded, rejected = read_all([message, ended], compiled=compiled)
         assert not rejected
         assert len(decoded[0].index) == 2
+
+
+def test_items_that_are_encoded_before_give_the_same_bytes():
+    schema = "rubin/11.0"
+    row = dict.fromkeys(field_names(schema, "diaSource")) | dict.fromkeys(
+        ("diaSourceId", "visit", "detector", "psfNdata", "trailNdata", "dipoleNdata", "bboxSize"), 7
+    )
+    row |= dict.fromkeys(("midpointMjdTai", "ra", "dec", "x", "y", "timeProcessedMjdTai"), 1.5)
+    names = ("observation_reason", "target_name", "diaObject", "ssSource", "mpc_orbits")
+    record = dict.fromkeys((*names, "cutoutDifference", "cutoutScience", "cutoutTemplate")) | {"diaSourceId": 7}
+    plain = record | {"diaSource": row, "prvDiaSources": [row, row], "prvDiaForcedSources": []}
+    items = plain | {
+        "prvDiaSources": Items((encode_item(schema, "prvDiaSources", row),) * 2),
+        "prvDiaForcedSources": Items(()),
+    }
+    assert write_container(schema, items) == write_container(schema, plain)

@@ -140,7 +140,7 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
     _paint_scene(image, scene, how, stretch=1.0, epochs=epochs)
     sky = float(recipe.sky_dn * np.exp(rng.normal(-0.2, 0.2)))
     # The mean of frames resampled by many fractions of a pixel is one Gaussian field with their mean correlation.
-    noise = _bilinear(rng.standard_normal(shape, np.float32), *_common_fraction(rng.uniform(0.0, 0.3, (2, count))))
+    noise = _bilinear(rng.standard_normal(shape, np.float32), *common_fraction(rng.uniform(0.0, 0.3, (2, count))))
     variance = (image + sky) / how.gain + (how.read_noise / how.gain) ** 2
     worse = 1.3 * float(np.exp(rng.normal(0.15, 0.35)))  # than the mean of as many good frames
     image += sky + worse * noise / np.float32(math.sqrt(count)) * np.sqrt(variance)
@@ -255,7 +255,7 @@ def _bilinear(noise: NDArray[np.float32], fx: np.float32, fy: np.float32) -> NDA
     return noise
 
 
-def _common_fraction(fractions: NDArray[np.float64]) -> NDArray[np.float32]:
+def common_fraction(fractions: NDArray[np.float64]) -> NDArray[np.float32]:
     """The one fraction an axis whose bilinear weights correlate neighbours as much as all of them do in the mean."""
     neighbour = (fractions * (1.0 - fractions)).mean(axis=1)
     return np.asarray(0.5 - np.sqrt(0.25 - neighbour), np.float32)

@@ -24,19 +24,19 @@ class Recipe:
     pixel_arcsec: float = PIXEL_ARCSEC
     mag_shift: float = 0.0  # AB magnitude less the magnitude that scenes are drawn in, which suit a depth of 20.6
     side: int = 1024  # pixels of a frame, a piece of a quadrant
-    visits: int = 3  # exposures that share one template
+    visits: int = 4  # exposures that share one template
 
     # the sky
     stars: float = 4500.0  # to 23.5 mag, median over fields
     stars_spread: float = 1.3  # sigma of ln(stars) from field to field
     star_slope: float = 0.23  # log10 counts per mag
     galaxies: float = 1100.0  # to 22.5 mag
-    variables: float = 55.0  # stars and nuclei that vary by enough to be seen, per field
+    variables: float = 90.0  # stars and nuclei that vary by enough to be seen, per field
     variable_mag: float = 16.9  # mean
     variable_mag_spread: float = 1.5
     variable_swing: float = 0.25  # median half range of a star of mag 17.5; fainter ones need more to be seen
-    transients: float = 9.0  # per field, most of them near hosts
-    asteroids: float = 6.0
+    transients: float = 15.0  # per field, most of them near hosts
+    asteroids: float = 10.0
     fast_stars: float = 4.0  # stars that moved by 0.3-2.5 px since the template
 
     # how it is observed
@@ -70,8 +70,8 @@ class Recipe:
     bad_registration: float = 0.04  # share of exposures with a failure of 0.3-1 px
 
     # what goes wrong
-    cosmic_rays: float = 6.0
-    hot_pixels: float = 6.0
+    cosmic_rays: float = 10.0
+    hot_pixels: float = 8.0
     bad_columns: float = 1.0  # per frame, new since the template
     trails: float = 0.025
     aircraft: float = 0.005
