@@ -117,6 +117,7 @@ def _config(folder: Path, bootstrap: str, outbox: str, topic: str, vtp_port: int
         topic = "{topic}"
         archive = "{folder / "events"}"
         ledger = "{folder / "ledger.sqlite"}"
+        catalogue = "{folder / "catalogue.sqlite"}"
         vtp_port = {vtp_port}
         http_port = {http_port}
         """
