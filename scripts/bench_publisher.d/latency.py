@@ -17,7 +17,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from costs import PROJECT, STYLE, build, scored
+from costs import STYLE, build, scored
 
 from realbogus.subscribing import vtp_client
 
@@ -95,7 +95,7 @@ def _commit(producer: Producer, outbox: str, number: int) -> bytes:
 def _publisher(config: Path, folder: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"}, cwd=PROJECT)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"}, cwd=folder)
     try:
         yield
     finally:
