@@ -119,8 +119,8 @@ def controls(main: Verdict, repeated: Verdict, shifted: Verdict) -> list[str]:
         problems.append("positive control: no open transaction was hit")
     if not repeated.twice or repeated.missing:
         problems.append(f"negative control: at_least_once gave {repeated.twice} twice, {repeated.missing} missing")
-    if not shifted.twice + shifted.missing:
-        problems.append("negative control: offsets that are off by one were not noticed")
+    if not shifted.twice or shifted.missing:
+        problems.append(f"negative control: offsets off by one gave {shifted.twice} twice, {shifted.missing} missing")
     return problems
 
 

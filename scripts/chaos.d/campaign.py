@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from realbogus.registry import Registry
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS, WORKERS = 6, 3
 SILENCE_S = 150.0  # without anything new for so long a campaign has failed
+AGAIN_S = 25.0  # s that restarted workers have to read again
 STARTING_S = 600.0  # the same before anything came: on a busy machine code may have to be compiled first
 CONFIG = """\
 [kafka]
@@ -187,6 +189,8 @@ def run(plan: Plan, broker: Broker, alerts: Alerts, models: tuple[Registry, list
                 say("sending alerts", sent, plan.alerts)
                 crew.look()
             upset(plan, broker, crew, registry, names, [annotated, dead], chance, say)
+            if plan.shift:
+                restart(crew)
             problems = crew.leave()
         finally:
             crew.kill()
@@ -234,7 +238,6 @@ def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: lis
     events.sort(key=lambda event: event[0])
     progress = Progress(broker.bootstrap, outputs, PARTITIONS)
     due = time.monotonic() + plan.strike_every_s
-    extra = 4 if plan.shift else 0  # strikes after the end: an offset that is off by one shows when somebody restarts
     try:
         while True:
             crew.look()
@@ -247,16 +250,23 @@ def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: lis
                     crew.struck[kind] += 1
                 progress.since = time.monotonic()
             if time.monotonic() > due and done > 0:
-                crew.strike(plan.freeze_s)
+                crew.strike(plan.freeze_s, "SIGTERM" if plan.shift else "")
                 due = time.monotonic() + chance.uniform(0.5, 1.5) * plan.strike_every_s
-                extra -= done >= n
             silence_s = SILENCE_S if done else STARTING_S
-            if (done >= n and not events and extra <= 0) or time.monotonic() - progress.since > silence_s:
-                return
-            if plan.shift and time.monotonic() - progress.since > 20:  # what is lost does not come
+            if (done >= n and not events) or time.monotonic() - progress.since > silence_s:
                 return
     finally:
         progress.close()
+
+
+def restart(crew: Crew) -> None:
+    """Let everybody begin again at what is committed, and read what there is: where offsets are wrong it shows."""
+    for member in crew.members:
+        member.strike(signal.SIGTERM)
+    until = time.monotonic() + AGAIN_S
+    while time.monotonic() < until:
+        crew.look()
+        time.sleep(0.1)
 
 
 def committed(bootstrap: str, group: str) -> int:
