@@ -127,7 +127,9 @@ def _search(rng: np.random.Generator, frame: Searchable, psf: PSF, recipe: Recip
     found = detect(frame, recipe.threshold)
     keep = _inside(found, pointing, recipe.side)
     if recipe.vetted:
-        keep &= vet(rng, found, psf.fwhm_px) if recipe.survey == "ztf" else found["missing"] == 0
+        keep &= (
+            vet(rng, found, psf.fwhm_px) if recipe.survey == "ztf" else (found["missing"] == 0) & (found["flux"] > 0)
+        )
     kept = np.flatnonzero(keep)
     if kept.size > recipe.most_alerts:
         kept = np.sort(rng.choice(kept, recipe.most_alerts, replace=False))

@@ -171,6 +171,8 @@ def pachon(**changes: Any) -> Recipe:
         "zero_point": 27.4,
         "saturation_dn": 65_000.0,
         "cosmic_rays": 10.0,
+        "pixel_flat": 0.003,  # of a sky ten times as many counts
+        "flat_error": 0.002,
         "score_noise": 1.15,
     }
     return Recipe(**(other | changes))
