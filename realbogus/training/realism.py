@@ -82,7 +82,10 @@ def _part(batch: AlertBatch, rows: NDArray[np.intp], labels: LabelSet, features:
     told = [labels.by_candid[candid] for candid in batch.candid[rows].tolist()]
     known = [name for name in COLUMNS if name not in POINTLESS]
     statistics = stamp_statistics(batch)
-    values: list[Matrix | Column] = [extract(batch, features)[rows], *(batch.columns[name][rows, None] for name in known)]
+    values: list[Matrix | Column] = [
+        extract(batch, features)[rows],
+        *(batch.columns[name][rows, None] for name in known),
+    ]
     values += [column[rows, None] for column in statistics.values()]
     names = (*features, *(f"column {name}" for name in known), *(f"stamp {name}" for name in statistics))
     times = batch.columns["mjd"][rows]
