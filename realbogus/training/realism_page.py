@@ -46,8 +46,8 @@ def _how(moved: Mapping[str, float]) -> str:
     return (
         "<section><h2>How this is measured</h2><p>For each class extra trees learn to tell real from simulated alerts, "
         f"by exposure. AUC 0.5: they cannot; 1: always. The aim is below {TARGET:g}. The tiles are on the features "
-        "that a model reads; each section gives the AUC on all quantities too. What more than a fifth of the real packets "
-        "lack is left out, since it would tell the version of the schema.</p>"
+        "that a model reads; each section gives the AUC on all quantities too. What more than a fifth of the real "
+        "packets lack is left out, since it would tell the version of the schema.</p>"
         f"<p>A forest trained on the simulated alerts alone misses on the real ones: {at}.</p></section>"
     )
 
