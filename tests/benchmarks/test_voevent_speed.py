@@ -41,7 +41,7 @@ def element_by_element(schema: etree.XMLSchema | None = None) -> bytes:
 
 
 def test_building_alone(benchmark, monkeypatch):
-    monkeypatch.setattr(validate, "read", lambda xml: xml)
+    monkeypatch.setattr(validate, "read", lambda xml, draft: xml)
     assert benchmark(build, SCORED, 0, STYLE) == EVENT.xml
 
 
