@@ -17,6 +17,7 @@ from realbogus.alerts import Column
 from realbogus.errors import ModelError
 
 MAX_KNOTS = 4096
+SURE = 1e-12  # no score makes certain, however few the rows that say so
 ISOTONIC_NEEDS = 5_000  # rows; with fewer a logistic curve has the smaller error
 PRIORS = (1e-4, 0.9)  # share of real that a night may be believed to have
 _CURVE = np.linspace(0.0, 1.0, 257)  # scores at which a logistic curve is tabled: its error stays under 1e-4 between
@@ -125,7 +126,7 @@ def fit_logistic(score: Column, is_real: NDArray[np.bool_], weight: Column | Non
         raise ModelError("calibration needs rows of both classes")
     target = np.where(is_real, (positive + 1) / (positive + 2), 1 / (negative + 2))
     slope, shift = _newton(_logit(score), target, weight)
-    p_real = _logistic(max(slope, 0.0) * _logit(_CURVE) + shift)
+    p_real = np.clip(_logistic(max(slope, 0.0) * _logit(_CURVE) + shift), SURE, 1 - SURE)
     return Calibration("logistic", _prior(is_real, weight), len(score), _CURVE, np.maximum.accumulate(p_real))
 
 

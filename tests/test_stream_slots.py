@@ -54,6 +54,14 @@ def test_groups_do_not_get_in_each_others_way_whatever_they_are_called(tmp_path)
         assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_groups_of_the_same_name_on_different_brokers_are_two(tmp_path):
+    with (
+        place_in("g", cluster="a:9092", slot=0, folder=tmp_path),
+        place_in("g", cluster="b:9092", slot=0, folder=tmp_path),
+    ):
+        assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_the_folder_of_locks_is_ours_alone(tmp_path):
     with place_in("g", folder=tmp_path / "locks"):
         assert stat.S_IMODE((tmp_path / "locks").stat().st_mode) == 0o700

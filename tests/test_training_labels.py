@@ -137,7 +137,7 @@ def test_labels_made_from_a_column_refuse_features_that_read_it(simulated):
     labels = read_truth(simulated / "truth.csv")
     tainted = LabelSet(labels.by_candid, labels.rule, made_from=("mag_psf",))
     with pytest.raises(LabelError, match="from which labels were made"):
-        examples(packets_of(simulated), tainted, FEATURE_SETS["full-1"])
+        examples(packets_of(simulated), tainted, FEATURE_SETS["full-2"])
 
 
 # the command
@@ -178,7 +178,7 @@ def test_the_command_names_everything_that_is_missing_at_once(tmp_path, capsys):
 def real_table(real_packets, manifest):
     """All real packets with label P."""
     messages = (path.read_bytes() for path in sorted((real_packets / "ztf").glob("*.avro")))
-    return examples(messages, read_manifest(manifest), FEATURE_SETS["full-1"])
+    return examples(messages, read_manifest(manifest), FEATURE_SETS["full-2"])
 
 
 @pytest.mark.packets

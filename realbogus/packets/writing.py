@@ -19,8 +19,9 @@ from realbogus.packets.schemas import read_schema
 def write_container(schema: str | Mapping[str, Any], record: Mapping[str, Any] | tuple[str, Any]) -> bytes:
     """One record as an object container, codec null: the form in which ZTF sends an alert.
 
-    schema is a shipped name ("ztf/4.02") or an Avro schema; where that is a list of types, record is (name, fields). The sync marker is derived from the content, so equal
-    records give equal bytes. A record that does not fit its schema raises ValueError, TypeError or KeyError.
+    schema is a shipped name ("ztf/4.02") or an Avro schema; where that is a list of types, record is (name, fields).
+    The sync marker is derived from the content, so equal records give equal bytes. A record that does not fit its
+    schema raises ValueError, TypeError or KeyError.
     """
     header, parsed = _writer(schema if isinstance(schema, str) else json.dumps(schema))
     body = io.BytesIO()

@@ -130,7 +130,11 @@ def open_worker(
     if to.style is None:
         log.info("no section [voevent]: alerts are annotated, no events are made")
     with ExitStack() as stack:
-        place = stack.enter_context(place_in(given.group_id, instance=given.instance, slot=slot, lasting=lasting))
+        place = stack.enter_context(
+            place_in(
+                given.group_id, cluster=settings.kafka.bootstrap, instance=given.instance, slot=slot, lasting=lasting
+            )
+        )
         sink = open_sink(output, settings.kafka, place, metrics)
         stack.enter_context(closing(sink))
         shadow = [topic_for(output.shadow, topic) for topic in given.topics if settings.models.shadow]

@@ -19,6 +19,7 @@ A lock file sees to it that two workers of one machine do not take the same plac
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import itertools
 import os
 import socket
@@ -49,16 +50,18 @@ class Place:
 
 @contextmanager
 def place_in(
-    group: str, *, instance: str = "", slot: int | None = None, lasting: bool = True, folder: Path | None = None
-) -> Iterator[Place]:
+    group: str, *, cluster: str = "", instance: str = "", slot: int | None = None, lasting: bool = True,
+    folder: Path | None = None,
+) -> Iterator[Place]:  # fmt: skip
     """A place that is ours until the end of the block. StreamError where another process of this machine has it.
 
-    lasting tells whether the worker stays until it is told to stop. folder is where the lock files are.
+    cluster tells groups of the same name on different brokers apart. lasting tells whether the worker stays until it
+    is told to stop. folder is where the lock files are.
     """
     folder = folder or Path(tempfile.gettempdir(), f"realbogus-{os.getuid()}")
     kept = bool(instance) or (slot is not None and lasting)
     for name in _names(instance, slot):
-        lock = _locked(folder, f"{group}-{name}")
+        lock = _locked(folder, " ".join((cluster, group, name)))
         if lock is not None:
             with lock:
                 yield Place(group, name, kept)
@@ -79,13 +82,18 @@ def _names(instance: str, slot: int | None) -> Iterator[str]:
         yield from (f"{base}-single-{number}" for number in itertools.count())
 
 
+def _file_name(name: str) -> str:
+    """A name of any length and alphabet as that of a file: its readable end, and a digest of all of it."""
+    return f"{quote(name, safe='')[-100:]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
 def _locked(folder: Path, name: str) -> IO[str] | None:
     """A lock file, open for as long as it is ours; None where another process has it. The kernel lets go of it."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise StreamError(f"{folder} belongs to somebody else; set TMPDIR to another folder")
-        file = (folder / f"{quote(name, safe='')}.lock").open("a")
+        file = (folder / f"{_file_name(name)}.lock").open("a")
     except OSError as error:
         raise StreamError(
             f"no lock file can be made in {folder}: {error.strerror}; set TMPDIR to another folder"
