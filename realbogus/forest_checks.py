@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from realbogus.errors import ModelError
 
 if TYPE_CHECKING:
-    from realbogus.forest import Forest
+    from realbogus.forest import Boosting, Forest
 
 MAX_TREES = 5_000
 MAX_NODES = 10_000_000  # of all trees; 0.5 GB of arrays
@@ -22,16 +22,18 @@ MAX_TREE_NODES = 2**19  # what the compiled walk can address
 MAX_FEATURES = 2**11  # likewise
 MAX_DEPTH = 512  # steps; the walk costs this much for every row
 MAX_CLASSES = 64
+MAX_ADDED = 1.0  # to the score by one boosted tree
 SUM_TOLERANCE = 1e-9  # of class shares, which are float64 fractions of weighted counts
 
 
 def check_forest(forest: Forest) -> None:
-    """Raise ModelError unless a walk from every root ends in a leaf, within the arrays, with a probability."""
+    """Raise ModelError unless a walk from every root ends in a leaf, within the arrays, with a sound number."""
     check_sizes(forest)
+    check_boosting(forest.boosting, len(forest.depth))
     check_offsets(forest.offset)
     inner = check_children(forest)
     check_questions(forest, inner)
-    check_values(forest.value)
+    check_values(forest.value, int(forest.offset[forest.votes]))
     check_depth(forest)
 
 
@@ -53,6 +55,16 @@ def check_sizes(forest: Forest) -> None:
         raise ModelError(f"forest: value should have shape ({nodes}, 2 or more classes), has {forest.value.shape}")
     if forest.offset[0] != 0 or forest.offset[-1] != nodes:
         raise ModelError(f"forest: offset should run from 0 to {nodes}")
+
+
+def check_boosting(boosting: Boosting, trees: int) -> None:
+    """Some trees vote, and the others have a share of the score."""
+    if not 0 <= boosting.trees < trees:
+        raise ModelError(f"forest: {boosting.trees} boosted trees among {trees}; at least one has to vote")
+    if not (0 <= boosting.share < 1 and (boosting.share > 0) == (boosting.trees > 0)):
+        raise ModelError(f"forest: {boosting.trees} boosted trees cannot have the share {boosting.share} of the score")
+    if not abs(boosting.start) <= MAX_ADDED or (boosting.start and not boosting.trees):
+        raise ModelError(f"forest: {boosting.trees} boosted trees cannot start from {boosting.start}")
 
 
 def check_offsets(offset: NDArray[np.int64]) -> None:
@@ -93,13 +105,16 @@ def check_questions(forest: Forest, inner: NDArray[np.bool_]) -> None:
     _refuse(forest.count < 0, "counts less than no rows")
 
 
-def check_values(value: NDArray[np.float64]) -> None:
-    """Class shares are probabilities."""
+def check_values(value: NDArray[np.float64], votes: int) -> None:
+    """The first rows are class shares, which are probabilities; from row `votes` on stands what boosted trees add."""
+    shares, added = value[:votes], value[votes:]
     with np.errstate(invalid="ignore", over="ignore"):
-        _refuse(
-            np.asarray(((value < 0) | ~(value <= 1 + SUM_TOLERANCE)).any(axis=1)), "has a class share outside 0 to 1"
-        )
-        _refuse(~(np.abs(value.sum(axis=1) - 1) <= SUM_TOLERANCE), "has class shares that do not sum to 1")
+        outside = np.asarray(((shares < 0) | ~(shares <= 1 + SUM_TOLERANCE)).any(axis=1))
+        _refuse(outside, "has a class share outside 0 to 1")
+        _refuse(~(np.abs(shares.sum(axis=1) - 1) <= SUM_TOLERANCE), "has class shares that do not sum to 1")
+        beyond = np.asarray((~(np.abs(added) <= MAX_ADDED)).any(axis=1))
+        _refuse(beyond, f"adds more than {MAX_ADDED:g} to a class", votes)
+        _refuse(~(np.abs(added.sum(axis=1)) <= SUM_TOLERANCE), "adds to classes what does not sum to 0", votes)
 
 
 def check_depth(forest: Forest) -> None:
@@ -123,6 +138,6 @@ def levels(forest: Forest) -> Iterator[NDArray[np.int64]]:
         nodes = np.column_stack([first + forest.left[inner], first + forest.right[inner]]).ravel()
 
 
-def _refuse(bad: NDArray[np.bool_], what: str) -> None:
+def _refuse(bad: NDArray[np.bool_], what: str, first: int = 0) -> None:
     if len(where := np.flatnonzero(bad)):
-        raise ModelError(f"forest: node {where[0]} {what}")
+        raise ModelError(f"forest: node {first + where[0]} {what}")

@@ -52,8 +52,10 @@ def _step_down(block: _Array, threshold: _Array, step: _Array, here: _Array, the
 
 
 @njit(types.void(*_WALK, _DOUBLES, types.float64[::1]), cache=True, nogil=True)
-def score(X: _Array, roots: _Array, depth: _Array, threshold: _Array, step: _Array, value: _Array, out: _Array) -> None:
-    """Mean over trees of the value of the leaf that each row reaches. out (N,) comes in as zeros."""
+def add_values(
+    X: _Array, roots: _Array, depth: _Array, threshold: _Array, step: _Array, value: _Array, out: _Array
+) -> None:
+    """Add to out (N,), tree after tree, the value of the leaf that each row reaches."""
     blocks = np.zeros((BLOCKS, 2 * X.shape[1], ROWS), dtype=np.float32)
     node = np.zeros(ROWS, dtype=np.int32)
     for batch in range(0, len(X), BLOCKS * ROWS):
@@ -70,12 +72,10 @@ def score(X: _Array, roots: _Array, depth: _Array, threshold: _Array, step: _Arr
                 start = batch + b * ROWS
                 for row in range(min(ROWS, len(X) - start)):
                     out[start + row] += value[root + node[row]]
-    for row in range(len(X)):
-        out[row] /= len(roots)
 
 
 @njit(types.void(*_WALK, _DOUBLES, _INTS, types.float64[:, ::1]), cache=True, nogil=True)
-def contributions(
+def add_gains(
     X: _Array,
     roots: _Array,
     depth: _Array,
@@ -85,7 +85,7 @@ def contributions(
     asked: _Array,
     out: _Array,
 ) -> None:
-    """Mean over trees of the gains on each row's way, by the feature asked. out (N, F) comes in as zeros."""
+    """Add to out (N, F), tree after tree, the gains on each row's way, by the feature asked."""
     blocks = np.zeros((BLOCKS, 2 * X.shape[1], ROWS), dtype=np.float32)
     way = np.zeros((depth.max() + 1, ROWS), dtype=np.int32)  # way[0] stays 0, the root
     for batch in range(0, len(X), BLOCKS * ROWS):
@@ -105,6 +105,3 @@ def contributions(
                         if node == way[level - 1, row]:
                             break
                         out[start + row, asked[root + node]] += gain[root + node]
-    for row in range(len(X)):
-        for feature in range(X.shape[1]):
-            out[row, feature] /= len(roots)

@@ -23,7 +23,7 @@ from realbogus.alerts import Column, Matrix
 from realbogus.forest_checks import levels
 
 if TYPE_CHECKING:
-    from realbogus.forest import Forest
+    from realbogus.forest import Boosting, Forest
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,10 @@ class Layout:
     depth: NDArray[np.int32]  # (T,)
     threshold: NDArray[np.float32]  # (N,) +inf in leaves
     step: NDArray[np.int32]  # (N,) left child within its tree << 12 | copy and feature asked
-    value: NDArray[np.float64]  # (N,) share of "real"
+    value: NDArray[np.float64]  # (N,) share of "real", or what it adds
     gain: NDArray[np.float64]  # (N,) by how much the step that leads here raises it; 0 in roots
     asked: NDArray[np.int32]  # (N,) feature that the parent asked; 0 in roots
+    boosting: Boosting
 
     @classmethod
     def of(cls, forest: Forest) -> Layout:
@@ -68,24 +69,46 @@ class Layout:
             value=value,
             gain=gain,
             asked=asked,
+            boosting=forest.boosting,
         )
 
     def score(self, X: Matrix) -> Column:
         """See `Forest.score`. X is (N, n_features) float32, C-contiguous."""
-        out = np.zeros(len(X))
-        kernels.score(X, self.roots, self.depth, self.threshold, self.step, self.value, out)
-        return out
+        mean = self._mean(X, self.value)
+        if not self.boosting.trees:
+            return mean
+        added = np.full(len(X), self.boosting.start)
+        self._add(X, slice(self.votes, None), self.value, added)
+        return np.asarray(np.clip((1 - self.boosting.share) * mean + added, 0.0, 1.0))
 
-    def squares(self, X: Matrix) -> Column:
-        """The mean over trees of the squares of what `score` is the mean of."""
-        out = np.zeros(len(X))
-        kernels.score(X, self.roots, self.depth, self.threshold, self.step, self.value * self.value, out)
-        return out
+    def moments(self, X: Matrix) -> tuple[Column, Column]:
+        """The mean of what the voting trees say, and that of its squares, (N,) each."""
+        return self._mean(X, self.value), self._mean(X, self.value * self.value)
 
     def contributions(self, X: Matrix) -> NDArray[np.float64]:
         """See `Forest.contributions`. X is (N, n_features) float32, C-contiguous."""
+        mean = self._gains(X, slice(self.votes)) / self.votes
+        if not self.boosting.trees:
+            return mean
+        return (1 - self.boosting.share) * mean + self._gains(X, slice(self.votes, None))
+
+    @property
+    def votes(self) -> int:
+        """See `Forest.votes`."""
+        return len(self.roots) - self.boosting.trees
+
+    def _mean(self, X: Matrix, value: NDArray[np.float64]) -> Column:
+        total = np.zeros(len(X))
+        self._add(X, slice(self.votes), value, total)
+        return total / self.votes
+
+    def _add(self, X: Matrix, trees: slice, value: NDArray[np.float64], out: Column) -> None:
+        kernels.add_values(X, self.roots[trees], self.depth[trees], self.threshold, self.step, value, out)
+
+    def _gains(self, X: Matrix, trees: slice) -> NDArray[np.float64]:
         out = np.zeros((len(X), self.n_features))
-        kernels.contributions(X, self.roots, self.depth, self.threshold, self.step, self.gain, self.asked, out)
+        roots, depth = self.roots[trees], self.depth[trees]
+        kernels.add_gains(X, roots, depth, self.threshold, self.step, self.gain, self.asked, out)
         return out
 
 

@@ -19,7 +19,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 IDENTITY = ("format", "kind", "classes", "surveys", "features", "stamps", "threshold", "calibration")
 
 # The same, of those that a model may lack.
-IDENTITY_IF_THERE = ("novelty",)
+IDENTITY_IF_THERE = ("boosting", "novelty")
 
 # Other entries that every manifest holds: name -> what it tells.
 PROVENANCE = {

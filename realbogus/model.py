@@ -27,7 +27,7 @@ from realbogus.alerts import Column, Matrix, ModelId
 from realbogus.calibration import Calibration
 from realbogus.errors import FeatureMismatch, ModelError
 from realbogus.features import check, definitions, digest
-from realbogus.forest import DTYPES, Forest
+from realbogus.forest import DTYPES, Boosting, Forest
 from realbogus.novelty import Novelty
 
 GOLDEN_DTYPES = {"X": "<f4", "score": "<f8", "p_real": "<f8"}
@@ -125,6 +125,8 @@ def model_files(
         "card.md": card.encode(),
     }
     full = {**manifest, "format": manifests.FORMAT, "calibration": calibration.to_json()}
+    if forest.boosting.trees:
+        full["boosting"] = forest.boosting.to_json()
     if novelty is not None:
         arrays = novelty.forest.arrays()
         files["novelty.npz"] = npz.to_bytes(arrays)
@@ -172,7 +174,8 @@ def _model_from(files: Mapping[str, bytes]) -> Model:
     content = npz.content_sha256(arrays, manifests.identity_bytes(manifest))
     if content != manifest["content_sha256"]:
         raise ModelError(f"its content is another than the manifest says: {manifest['content_sha256']}, is {content}")
-    forest = Forest.from_arrays(arrays, len(manifest["features"]["names"]))
+    boosting = Boosting.from_json(manifest["boosting"]) if "boosting" in manifest else Boosting()
+    forest = Forest.from_arrays(arrays, len(manifest["features"]["names"]), boosting)
     if forest.value.shape[1] != len(manifest["classes"]):
         raise ModelError(f"forest: {forest.value.shape[1]} classes, the manifest names {len(manifest['classes'])}")
     calibration = Calibration.from_json(manifest["calibration"])

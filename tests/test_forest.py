@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 
 from realbogus.errors import ModelError
-from realbogus.forest import Forest, plain_contributions, plain_score
+from realbogus.forest import Boosting, Forest, plain_contributions, plain_score
 from realbogus.forest_layout import rounded_down
 
 N_FEATURES = 12
@@ -181,6 +181,134 @@ def test_a_forest_round_trips_through_its_arrays(forest):
     np.testing.assert_array_equal(again.score(X), forest.score(X))
 
 
+def boosting(missing=0.1, **settings):
+    """Gradient boosting of squared loss on the rows that `fitted` learns from."""
+    X = rows(400, missing=missing)
+    chosen = {"max_iter": 30, "max_leaf_nodes": 8, "early_stopping": False} | settings
+    return HistGradientBoostingRegressor(**chosen).fit(X, labels(X).astype(float))
+
+
+BOOSTED = {
+    "boosted": lambda: (fitted(ExtraTreesClassifier), boosting(), 0.5),
+    "boosted without missing values": lambda: (fitted(missing=0.0), boosting(missing=0.0), 0.5),
+    "boosted stumps with a quarter": lambda: (fitted(n_estimators=3), boosting(max_leaf_nodes=2), 0.25),
+    "one leaf": lambda: (fitted(n_estimators=3), boosting(max_iter=1, min_samples_leaf=300), 0.5),
+}
+
+
+@pytest.fixture(scope="module", params=BOOSTED, ids=str)
+def ensemble(request):
+    """What scikit-learn fitted, the boosted trees' share, and the forest of both."""
+    votes, added, share = BOOSTED[request.param]()
+    return votes, added, share, Forest.from_sklearn(votes).boosted(added, share)
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 700])
+def test_boosted_trees_add_what_scikit_learn_predicts_to_the_last_bit(ensemble, n):
+    votes, added, share, ours = ensemble
+    X = rows(n, seed=n)
+    X[-1] = np.nan
+    want = np.clip((1 - share) * votes.predict_proba(X)[:, 1] + share * added.predict(X), 0, 1)
+    np.testing.assert_array_equal(ours.score(X), want)
+
+
+def test_boosted_scores_do_not_depend_on_the_batch_and_are_those_of_the_plain_walk(ensemble):
+    ours = ensemble[-1]
+    X = rows(300, seed=5)
+    np.testing.assert_array_equal(ours.score(X), plain_score(ours, X))
+    np.testing.assert_array_equal(ours.contributions(X), plain_contributions(ours, X))
+    np.testing.assert_array_equal(ours.score(X), np.concatenate([ours.score(X[i : i + 7]) for i in range(0, 300, 7)]))
+
+
+def test_values_at_and_beside_thresholds_of_boosted_trees_go_where_scikit_learn_sends_them():
+    votes, added = fitted(n_estimators=2), boosting(max_iter=10)
+    ours = Forest.from_sklearn(votes).boosted(added, 0.5)
+    inner = np.flatnonzero(ours.left[ours.offset[ours.votes] :] >= 0) + ours.offset[ours.votes]
+    near = rounded_down(ours.threshold[inner])
+    X = rows(2 * len(near), seed=8)
+    X[np.arange(len(near)), ours.feature[inner]] = near
+    X[len(near) + np.arange(len(near)), ours.feature[inner]] = just_above(near)
+    want = np.clip(votes.predict_proba(X)[:, 1] / 2 + added.predict(X) / 2, 0, 1)
+    np.testing.assert_array_equal(ours.score(X), want)
+
+
+def test_base_and_contributions_add_up_to_the_boosted_score_before_its_ends_are_cut(ensemble):
+    ours = ensemble[-1]
+    X = rows(300, seed=7)
+    told = ours.base + ours.contributions(X).sum(axis=1)
+    np.testing.assert_allclose(np.clip(told, 0, 1), ours.score(X), atol=1e-12)
+
+
+def test_the_spread_is_that_of_the_trees_that_vote(ensemble):
+    votes, _, _, ours = ensemble
+    X = rows(50, seed=4)
+    np.testing.assert_array_equal(ours.spread(X), Forest.from_sklearn(votes).spread(X))
+
+
+def test_a_boosted_forest_round_trips_through_arrays_and_json(ensemble):
+    ours = ensemble[-1]
+    again = Forest.from_arrays(ours.arrays(), ours.n_features, Boosting.from_json(ours.boosting.to_json()))
+    np.testing.assert_array_equal(again.score(rows(50)), ours.score(rows(50)))
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return Forest.from_sklearn(fitted(n_estimators=4)).boosted(boosting(max_iter=4), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "message"),
+    [
+        (Boosting(), "a class share outside 0 to 1"),
+        (Boosting(5, 0.5, 0.2), "adds to classes what does not sum to 0"),
+        (Boosting(8, 0.5, 0.2), "at least one has to vote"),
+        (Boosting(-4, 0.5, 0.2), "at least one has to vote"),
+        (Boosting(4, 0.0, 0.2), "cannot have the share"),
+        (Boosting(4, 1.0, 0.2), "cannot have the share"),
+        (Boosting(4, np.nan, 0.2), "cannot have the share"),
+        (Boosting(4, 0.5, np.nan), "cannot start from"),
+        (Boosting(4, 0.5, 1e300), "cannot start from"),
+    ],
+)
+def test_boosting_that_does_not_fit_its_trees_is_refused(mixed, claimed, message):
+    with pytest.raises(ModelError, match=message):
+        Forest.from_arrays(mixed.arrays(), mixed.n_features, claimed)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([-np.nan, np.nan], r"node \d+ adds more than 1 to a class"),
+        ([np.inf, -np.inf], "adds more than 1 to a class"),
+        ([-1.5, 1.5], "adds more than 1 to a class"),
+        ([0.25, 0.75], "adds to classes what does not sum to 0"),
+    ],
+)
+def test_what_no_boosted_tree_adds_is_refused(mixed, row, message):
+    arrays = {key: array.copy() for key, array in mixed.arrays().items()}
+    arrays["value"][-1] = row
+    with pytest.raises(ModelError, match=message):
+        Forest.from_arrays(arrays, mixed.n_features, mixed.boosting)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        [],
+        {"trees": 4, "share": 0.5},
+        {"trees": 4.0, "share": 0.5, "start": 0},
+        {"trees": 0, "share": 0.5, "start": 0},
+        {"trees": True, "share": 0.5, "start": 0},
+        {"trees": 4, "share": "half", "start": 0},
+    ],
+)
+def test_an_entry_that_is_not_of_boosted_trees_is_refused(told):
+    with pytest.raises(ModelError, match="boosting"):
+        Boosting.from_json(told)
+
+
 # What a damaged file might hold: name, where, what it is set to, what the message says.
 INNER, LEAF = "first inner node", "first leaf"
 DAMAGE = [
@@ -292,13 +420,14 @@ def test_too_many_trees_are_refused():
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_flipped_bytes_are_refused_or_harmless(forest, data):
-    arrays = {key: array.copy() for key, array in forest.arrays().items()}
+def test_flipped_bytes_are_refused_or_harmless(forest, mixed, data):
+    sound = data.draw(st.sampled_from([forest, mixed]))
+    arrays = {key: array.copy() for key, array in sound.arrays().items()}
     for _ in range(data.draw(st.integers(1, 3))):
         raw = arrays[data.draw(st.sampled_from(sorted(arrays)))].reshape(-1).view(np.uint8)
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     try:
-        damaged = Forest.from_arrays(arrays, forest.n_features)
+        damaged = Forest.from_arrays(arrays, sound.n_features, sound.boosting)
     except ModelError:
         return
     X = rows(70)
