@@ -70,10 +70,10 @@ def _extract_compiled(batch: AlertBatch, names: Sequence[str], out: Matrix) -> S
     wanted = frozenset(names).intersection(_PLACES)
     if wanted:
         measured = stamp_features(batch.triplets, view.psf, view.disk_radius, view.sign, wanted)
+        there = [j for j, name in enumerate(names) if name in wanted]
+        out[:, there] = _narrow(measured[:, [_PLACES[names[j]] for j in there]])
     for j, name in enumerate(names):
-        if name in wanted:
-            out[:, j] = _narrow(measured[:, _PLACES[name]])
-        elif not CATALOGUE[name].stamps:
+        if not CATALOGUE[name].stamps:
             out[:, j] = _narrow(CATALOGUE[name](view))
     return [j for j, name in enumerate(names) if name not in COMPILED]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numba import boolean, float32, float64, int64, njit, types
 from numpy.typing import NDArray
 
-from realbogus.alerts import STAMP_SIDE, Column, Triplets
+from realbogus.alerts import CENTRE, STAMP_SIDE, Column, Triplets
 from realbogus.features import geometry as geo
 from realbogus.features import kernels_defects as defects
 from realbogus.features import kernels_fits as fits
@@ -55,6 +55,7 @@ GROUPS = (
 )  # fmt: skip
 NAMES = tuple(name for group in GROUPS for name in group)  # in the order of the columns of `measure`
 _AT = tuple(int(n) for n in np.cumsum([0] + [len(group) for group in GROUPS]))
+N_CENTRAL = 2 * (2 * geo.LINE_OFFSET_PX + 1)  # rows and columns of a stamp
 _RADII = padded(geo.R, FAR)
 
 
@@ -80,14 +81,17 @@ def _readonly(dtype: types.Type, ndim: int) -> types.Array:
 
 def _prepare(salt: int) -> Kernel:
     signature = types.void(
-        _readonly(float32, 3), _readonly(float64, 1), float32[:, :, ::1], int64[:, ::1], float32[:, ::1]
-    )
+        _readonly(float32, 3), _readonly(float64, 1), float32[:, :, ::1], int64[:, ::1], float32[:, :, ::1],
+        float32[:, :, ::1],
+    )  # fmt: skip
 
     @njit(signature, cache=True, **OPTIONS)
-    def prepare(raw, radius, stamps, counts, disk):
-        """Stamps with NaN for invalid pixels, how many are valid, and the valid difference pixels of K, else inf."""
+    def prepare(raw, radius, stamps, counts, parts, lines):
+        """What is to be sorted: stamps with NaN for invalid pixels, and how many are valid; of the difference the
+        pixels of the window inside and outside K, others NaN, and its central rows and columns."""
         if salt < 0:
             return
+        nothing = np.float32(np.nan)
         for row in range(len(raw)):
             for k in range(3):
                 counts[row, k] = clean(raw[row, k], stamps[row, k])
@@ -95,8 +99,14 @@ def _prepare(salt: int) -> Kernel:
             for y in range(21):
                 for x in range(21):
                     value = d[(START + y) * STAMP_SIDE + START + x]
-                    seen = _RADII[y * STRIDE + x] <= radius[row] and not np.isnan(value)
-                    disk[row, y * 21 + x] = value if seen else np.float32(np.inf)
+                    inside = _RADII[y * STRIDE + x] <= radius[row]
+                    parts[row, 0, y * 21 + x] = value if inside else nothing
+                    parts[row, 1, y * 21 + x] = nothing if inside else value
+            for i in range(N_CENTRAL // 2):
+                line = CENTRE - geo.LINE_OFFSET_PX + i
+                for k in range(STAMP_SIDE):
+                    lines[row, 2 * i, k] = d[line * STAMP_SIDE + k]
+                    lines[row, 2 * i + 1, k] = d[k * STAMP_SIDE + line]
 
     kernel: Kernel = prepare
     return kernel
@@ -104,12 +114,13 @@ def _prepare(salt: int) -> Kernel:
 
 def _measure(salt: int) -> Kernel:
     signature = types.void(
-        _readonly(float32, 3), _readonly(float32, 3), _readonly(int64, 2), _readonly(float32, 2),
-        _readonly(float64, 1), _readonly(float64, 1), _readonly(float64, 1), _readonly(boolean, 1), float64[:, ::1],
+        _readonly(float32, 3), _readonly(float32, 3), _readonly(int64, 2), _readonly(float32, 3),
+        _readonly(float32, 3), _readonly(float64, 1), _readonly(float64, 1), _readonly(float64, 1),
+        _readonly(boolean, 1), float64[:, ::1],
     )  # fmt: skip
 
     @njit(signature, cache=True, **OPTIONS)
-    def measure(stamps, ordered, counts, ordered_disk, width, radius, sign, wanted, out):
+    def measure(stamps, ordered, counts, parts, central, width, radius, sign, wanted, out):
         """All wanted groups of features for each alert; the order of the columns is NAMES."""
         if salt < 0:
             return
@@ -172,22 +183,15 @@ def _measure(salt: int) -> Kernel:
             if wanted[9]:
                 n = int(n_seen)
                 for k in range(n):
-                    light[k] = np.float64(ordered_disk[row, k]) - b_d
+                    light[k] = np.float64(parts[row, 0, k]) - b_d
                 shape.morphology(d, seen, p, light, n, usable, answer[_AT[9] : _AT[10]])
             scale = np.nan
             if wanted[10] or wanted[11] or wanted[19] or wanted[22]:
-                at = _AT[10]
+                low, high = np.float64(ordered[row, 2, 0]), np.float64(ordered[row, 2, max(counts[row, 2] - 1, 0)])
                 scale, offset = relations.whole_stamp(
-                    stamps[row, 0],
-                    stamps[row, 1],
-                    stamps[row, 2],
-                    b_s,
-                    b_t,
-                    b_d,
-                    counts[row].sum() == 3 * PIXELS,
-                    sign[row],
-                    answer[at : at + 1],
-                )
+                    stamps[row, 0], stamps[row, 1], stamps[row, 2], b_s, b_t, b_d, max(b_d - low, high - b_d),
+                    counts[row].sum() == 3 * PIXELS, sign[row], answer[_AT[10] : _AT[10] + 1],
+                )  # fmt: skip
                 relations.photometry(d, ok_d, t, ok_t, scale, flux, usable, answer[_AT[10] : _AT[11]])
                 relations.relations(
                     s, t, d, ok_s, ok_t, ok_d, disk, n_disk, core, n_core, p, noises, sign[row], scale, offset,
@@ -200,9 +204,11 @@ def _measure(salt: int) -> Kernel:
             if wanted[14]:
                 defects.peaks(d, ok_d, s, ok_s, t, ok_t, _RADII, disk, n_disk, w, answer[_AT[14] : _AT[15]])
             if wanted[15]:
-                defects.lines(stamps[row, 2], b_d, noise, usable, answer[_AT[15] : _AT[16]])
+                defects.lines(
+                    stamps[row, 2], counts[row, 2], central[row], b_d, noise, usable, answer[_AT[15] : _AT[16]]
+                )  # fmt: skip
             if wanted[16]:
-                defects.surroundings(d, ok_d, disk, noise, answer[_AT[16] : _AT[17]])
+                defects.surroundings(d, ok_d, disk, n_disk, parts[row, 1], noise, answer[_AT[16] : _AT[17]])
             if wanted[17]:
                 defects.fine_structure(d, ok_d, noise, answer[_AT[17] : _AT[18]])
             if wanted[18]:
@@ -216,7 +222,9 @@ def _measure(salt: int) -> Kernel:
             if wanted[20]:
                 stars.spots(stamps[row, 2], b_d, noise, radius[row], answer[_AT[20] : _AT[21]])
             if wanted[21]:
-                stars.trails(stamps[row, 2], b_d, noise, radius[row], usable, answer[_AT[21] : _AT[22]])
+                stars.trails(
+                    stamps[row, 2], counts[row, 2], b_d, noise, radius[row], usable, answer[_AT[21] : _AT[22]]
+                )  # fmt: skip
             if wanted[22]:
                 stars.image_levels(noises, scale, answer[_AT[22] : _AT[23]])
 
@@ -236,13 +244,17 @@ def stamp_features(
     wanted = np.array([not names.isdisjoint(group) for group in GROUPS])
     raw = np.ascontiguousarray(triplets).reshape(len(triplets), 3, PIXELS)
     stamps = np.empty((min(TOGETHER, len(raw)), 3, PIXELS), np.float32)
-    counts, disk = np.empty((len(stamps), 3), np.int64), np.empty((len(stamps), geo.PIXELS), np.float32)
+    counts, parts = np.empty((len(stamps), 3), np.int64), np.empty((len(stamps), 2, geo.PIXELS), np.float32)
+    central = np.empty((len(stamps), N_CENTRAL, STAMP_SIDE), np.float32)
     for start in range(0, len(raw), TOGETHER):
         rows = slice(start, min(start + TOGETHER, len(raw)))
         n = rows.stop - start
-        prepare(raw[rows], radius[rows], stamps[:n], counts[:n], disk[:n])
+        prepare(raw[rows], radius[rows], stamps[:n], counts[:n], parts[:n], central[:n])
         ordered = np.sort(stamps[:n], axis=-1)
-        disk[:n].sort(axis=-1)
-        measure(stamps[:n], ordered, counts[:n], disk[:n], width[rows], radius[rows], sign[rows], wanted, out[rows])
-    out[~np.isfinite(out)] = np.nan
+        parts[:n].sort(axis=-1)
+        central[:n].sort(axis=-1)
+        measure(
+            stamps[:n], ordered, counts[:n], parts[:n], central[:n], width[rows], radius[rows], sign[rows], wanted,
+            out[rows],
+        )  # fmt: skip
     return out

@@ -9,17 +9,15 @@ from realbogus.alerts import CENTRE, STAMP_SIDE
 from realbogus.features import geometry as geo
 from realbogus.features.defects import FEWEST_IN_LINE, NEIGHBOURS, PLATEAU, PLATEAU_PIXELS
 from realbogus.features.kernels_window import (
-    _MAD_TO_SIGMA,
     PIXELS,
     SIZE,
-    START,
     STRIDE,
     dot,
     enough,
     inlined,
-    median,
     select,
     sigma_of,
+    spread,
 )
 from realbogus.features.surroundings import PEAK_SIGNIFICANCE, TAPS
 
@@ -113,25 +111,27 @@ def _connected(high):
 
 
 @inlined
-def lines(stamp, background, noise, usable, out):
-    """Strongest central row or column, and strongest line through the candidate."""
+def lines(stamp, n, central, background, noise, usable, out):
+    """Strongest central row or column, and strongest line through the candidate.
+
+    n pixels of the stamp are valid; central holds the central rows and columns, each sorted with NaN at the end.
+    """
     out[:] = np.nan
     if not usable:
         return
-    z, good, n = np.zeros(PIXELS + 1), np.zeros(PIXELS + 1), 0
+    z, scale = np.zeros(PIXELS + 1, np.float32), 1.0 / noise
     for i in range(PIXELS):
-        value = (np.float64(stamp[i]) - background) / noise
-        seen = not np.isnan(value)
-        z[i] = min(max(value, -5.0), 5.0) if seen else 0.0
-        good[i] = 1.0 if seen else 0.0
-        n += seen
-    out[0] = _line_median(stamp, background) / noise
+        value = (np.float64(stamp[i]) - background) * scale
+        z[i] = min(max(value, -5.0), 5.0) if not np.isnan(value) else 0.0
+    out[0] = (_line_median(central) - background) * scale
     sums, counts = np.zeros(len(_LINE_LENGTHS)), np.zeros(len(_LINE_LENGTHS))
     _along_lines(z, sums)
     if n == PIXELS:
         counts[:] = _LINE_LENGTHS
     else:
-        _along_lines(good, counts)
+        for i in range(PIXELS):
+            z[i] = 0.0 if np.isnan(stamp[i]) else 1.0
+        _along_lines(z, counts)
     best = 0.0
     for line in range(len(sums)):
         if counts[line] >= FEWEST_IN_LINE:
@@ -148,42 +148,34 @@ def _along_lines(values, sums):
 
 
 @inlined
-def _line_median(stamp, background):
-    values, best = np.empty(STAMP_SIDE), -np.inf
-    for offset in range(-geo.LINE_OFFSET_PX, geo.LINE_OFFSET_PX + 1):
-        for across in range(2):
-            n = 0
-            for k in range(STAMP_SIDE):
-                line = START + 10 + offset
-                value = stamp[line * STAMP_SIDE + k] if across else stamp[k * STAMP_SIDE + line]
-                if not np.isnan(value):
-                    values[n] = np.float64(value) - background
-                    n += 1
-            if n >= FEWEST_IN_LINE:
-                best = max(best, median(values, n))
+def _line_median(central):
+    """Largest median of the central lines that hold enough pixels."""
+    best = -np.inf
+    for line in range(len(central)):
+        n = STAMP_SIDE
+        while n > 0 and np.isnan(central[line, n - 1]):
+            n -= 1
+        if n >= FEWEST_IN_LINE:
+            best = max(best, (np.float64(central[line, (n - 1) // 2]) + np.float64(central[line, n // 2])) / 2)
     return best
 
 
 @inlined
-def surroundings(d, ok_d, disk, noise, out):
-    """Noise in the window outside K, and the correlation of neighbouring pixels there."""
+def surroundings(d, ok_d, disk, n_disk, around, noise, out):
+    """Noise in the window outside K, and the correlation of neighbouring pixels there.
+
+    around holds the valid pixels outside K, sorted, with others at the end.
+    """
     out[:] = np.nan
-    values, n, wanted = np.empty(SIZE), 0, 0.0
+    n, scale = 0.0, 1.0 / noise
     z, inside = np.zeros(SIZE), np.zeros(SIZE)
-    for y in range(21):
-        for x in range(21):
-            i = y * STRIDE + x
-            wanted += disk[i] == 0
-            if disk[i] == 0 and ok_d[i] > 0:
-                values[n] = d[i]
-                n += 1
-                z[i], inside[i] = min(max(d[i] / noise, -5.0), 5.0), 1.0
-    if not enough(n, wanted):
+    for i in range(SIZE):
+        inside[i] = (1.0 - disk[i]) * ok_d[i]
+        n += inside[i]
+        z[i] = inside[i] * min(max(d[i] * scale, -5.0), 5.0)
+    if not enough(n, 441 - n_disk):
         return
-    middle = median(values, n)
-    for k in range(n):
-        values[k] = abs(values[k] - middle)
-    out[0] = median(values, n) * _MAD_TO_SIGMA / noise
+    out[0] = spread(around, int(n))[1] * scale
     pairs = product = 0.0
     for i in range(SIZE - STRIDE):
         product += z[i] * z[i + 1] + z[i] * z[i + STRIDE]

@@ -35,12 +35,12 @@ _SIDE_TAP = float(np.exp(-2.0))
 
 
 @inlined
-def whole_stamp(s, t, d, b_s, b_t, b_d, full, sign, out):
+def whole_stamp(s, t, d, b_s, b_t, b_d, peak, full, sign, out):
     """Flux scale and offset of template to difference over all pixels; l1 of the difference into out.
 
-    full: no pixel of the three stamps is invalid.
+    peak is the largest |d|; full: no pixel of the three stamps is invalid.
     """
-    n = sx = sy = sxx = sxy = net = gross = peak = 0.0
+    n = sx = sy = sxx = sxy = net = gross = 0.0
     if full:
         n = PIXELS
         for i in range(PIXELS):
@@ -65,9 +65,6 @@ def whole_stamp(s, t, d, b_s, b_t, b_d, full, sign, out):
             if not np.isnan(v):
                 net += v
                 gross += abs(v)
-    for i in range(PIXELS):
-        v = abs(np.float64(d[i]) - b_d)
-        peak = v if v > peak else peak
     spread = sxx - sx * sx / n
     scale = (sxy - sx * sy / n) / spread if spread > 0 else np.nan
     out[0] = slog(np.sign(net) * gross / np.sqrt(abs(net) * peak)) if abs(net) >= 1e-6 * gross else np.nan

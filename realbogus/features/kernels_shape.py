@@ -65,6 +65,7 @@ def _zernike_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _ZERNIKE_RE, _ZERNIKE_IM, _MODES = _zernike_tables()
+_HIGHEST = int(_MODES[:, :, 1].max())
 _MODE_20 = geo.ZERNIKE_MODES.index((2, 0))
 _ROUND = np.array([m == 0 for _, m in geo.ZERNIKE_MODES])
 _FOURFOLD = np.array([m % 4 == 0 for m in range(9) for _ in range((8 - m) // 2 + 1)])  # all a full round P can have
@@ -283,21 +284,23 @@ def zernike(d, seen, full_disk, p, radius, usable, out):
         elif _FOURFOLD[k]:
             model_re[k] = dot(model, _ZERNIKE_RE[k])
     scale, model_scale = np.sqrt(dot(image, image)) * radius**2, np.sqrt(dot(model, model)) * radius**2
-    distance = 0.0
+    distance, shrink = 0.0, np.ones(_HIGHEST + 1)
+    for power in range(_HIGHEST):
+        shrink[power + 1] = shrink[power] / radius
     for mode in range(len(_MODES)):
-        norm = _mode_norm(mode, re, im, radius) / scale
-        distance += (norm - _mode_norm(mode, model_re, model_im, radius) / model_scale) ** 2
+        norm = _mode_norm(mode, re, im, shrink) / scale
+        distance += (norm - _mode_norm(mode, model_re, model_im, shrink) / model_scale) ** 2
         if mode == _MODE_20:
             out[0] = norm
     out[1] = np.sqrt(distance)
 
 
 @inlined
-def _mode_norm(mode, re, im, radius):
+def _mode_norm(mode, re, im, shrink):
     a, b = 0.0, 0.0
     for k in range(5):
         place = int(_MODES[mode, k, 0])
-        weight = _MODES[mode, k, 2] / radius ** _MODES[mode, k, 1]
+        weight = _MODES[mode, k, 2] * shrink[int(_MODES[mode, k, 1])]
         a += weight * re[place]
         b += weight * im[place]
     return np.hypot(a, b)

@@ -45,6 +45,7 @@ def _by_step() -> np.ndarray:
 
 
 _BY_STEP = _by_step()
+_LINE_R2 = np.append(np.rint(_RADII**2), -1.0)[_BY_STEP].astype(np.float32)  # of their pixels; -1 beyond a line's end
 
 
 @inlined
@@ -54,20 +55,21 @@ def stars(d, t, b_d, b_t, noise_d, noise_t, radius, out):
     Gives the ratio and the slope of d against T, both to be divided by the flux scale.
     """
     n = both = bright = dark = sd = st = dd = tt = dt = 0.0
+    star, residual = STAR * noise_t, RESIDUAL * noise_d
     for i in range(PIXELS):
         x, y = np.float64(d[i]) - b_d, np.float64(t[i]) - b_t
         good = (_RADII[i] > radius) and not np.isnan(x + y)
-        both += good
-        if good and y / noise_t > STAR:
-            z = x / noise_d
-            n += 1
-            bright += z > RESIDUAL
-            dark += z < -RESIDUAL
-            sd += x
-            st += y
-            dd += x * x
-            tt += y * y
-            dt += x * y
+        chosen = good and y > star
+        both += 1.0 if good else 0.0
+        n += 1.0 if chosen else 0.0
+        x, y = x if chosen else 0.0, y if chosen else 0.0
+        bright += 1.0 if x > residual else 0.0
+        dark += 1.0 if x < -residual else 0.0
+        sd += x
+        st += y
+        dd += x * x
+        tt += y * y
+        dt += x * y
     out[:8] = 0.0
     if np.isnan(noise_d + noise_t):
         out[:8] = np.nan
@@ -117,8 +119,9 @@ def excess(d, ok_d, t, ok_t, core, n_core, scale, ratio, slope, out):
 def spots(d, b_d, noise, radius, out):
     """Pixels far from zero outside K, and the moments of z there."""
     n = bright = dark = square = cube = 0.0
+    scale = 1.0 / noise
     for i in range(PIXELS):
-        z = (np.float64(d[i]) - b_d) / noise
+        z = (np.float64(d[i]) - b_d) * scale
         good = 1.0 if _RADII[i] > radius and not np.isnan(z) else 0.0
         n += good
         bright += good if z > SPOT else 0.0
@@ -135,24 +138,36 @@ def spots(d, b_d, noise, radius, out):
 
 
 @inlined
-def trails(d, b_d, noise, radius, usable, out):
-    """Strongest strip through the candidate outside K, and the strongest weaker half of a strip."""
-    out[:] = np.nan
-    if not usable or np.isnan(noise):
-        return
-    z, good = np.zeros(PIXELS + 1), np.zeros(PIXELS + 1)
-    for i in range(PIXELS):
-        value = (np.float64(d[i]) - b_d) / noise
-        seen = _RADII[i] > radius and not np.isnan(value)
-        z[i] = min(max(value, DARKEST), BRIGHTEST) if seen else 0.0
-        good[i] = 1.0 if seen else 0.0
-    sums, counts = np.zeros((2, _N_LINES)), np.zeros((2, _N_LINES))
+def _by_halves(values, sums):
+    """Sum of the values along each line, on either side of the candidate."""
     for step in range(STAMP_SIDE):
         half = 0 if step < CENTRE else 1
         for line in range(_N_LINES):
-            at = _BY_STEP[step, line]
-            sums[half, line] += z[at]
-            counts[half, line] += good[at]
+            sums[half, line] += values[_BY_STEP[step, line]]
+
+
+@inlined
+def trails(d, n, b_d, noise, radius, usable, out):
+    """Strongest strip through the candidate outside K, and the strongest weaker half of a strip; n pixels are valid."""
+    out[:] = np.nan
+    if not usable or np.isnan(noise):
+        return
+    z, scale = np.zeros(PIXELS + 1, np.float32), 1.0 / noise
+    for i in range(PIXELS):
+        value = (np.float64(d[i]) - b_d) * scale
+        seen = _RADII[i] > radius and not np.isnan(value)
+        z[i] = min(max(value, DARKEST), BRIGHTEST) if seen else 0.0
+    sums, counts = np.zeros((2, _N_LINES)), np.zeros((2, _N_LINES))
+    _by_halves(z, sums)
+    if n == PIXELS:
+        for step in range(STAMP_SIDE):
+            half = 0 if step < CENTRE else 1
+            for line in range(_N_LINES):
+                counts[half, line] += 1.0 if _LINE_R2[step, line] > radius * radius else 0.0
+    else:
+        for i in range(PIXELS):
+            z[i] = 1.0 if _RADII[i] > radius and not np.isnan(d[i]) else 0.0
+        _by_halves(z, counts)
     whole = weaker = 0.0
     for strip in range(len(_STRIPS)):
         a, b, c = _STRIPS[strip]
