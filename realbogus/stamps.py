@@ -25,7 +25,6 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -109,7 +108,7 @@ def unpack(stamp: bytes | memoryview, limit: int) -> tuple[bytes | bytearray, in
     if len(stamp) > limit:
         raise StampError(f"has {len(stamp)} bytes, more than the {limit} allowed", Reason.OVERSIZE)
     raw = _inflate(stamp, limit) if stamp[:2] == _GZIP else bytes(stamp)
-    layout = _layout(bytes(raw[:_BLOCK])) or _layout(_header(raw))
+    layout = _layout_of(raw)
     if layout is None:
         return _unusual(bytes(raw), limit)
     start, shape = layout
@@ -153,7 +152,24 @@ def _header(raw: bytes | bytearray) -> bytes:
     return bytes(raw[: end + _CARD]) if end > 0 else b""
 
 
-@lru_cache(maxsize=64)  # the stamps of a survey often share their header to the byte
+_recent: tuple[tuple[bytes, tuple[int, Shape]], ...] = ()  # headers and what they say; replaced, never changed
+
+
+def _layout_of(raw: bytes | bytearray) -> tuple[int, Shape] | None:
+    """The layout that the header says. Stamps of a survey share their headers, which are compared where they lie."""
+    global _recent
+    for header, layout in _recent:
+        if raw.startswith(header):
+            return layout
+    header = bytes(raw[:_BLOCK])
+    if (found := _layout(header)) is None:
+        header = _header(raw)
+        found = _layout(header)
+    if found is not None:
+        _recent = ((header, found), *_recent[:7])
+    return found
+
+
 def _layout(header: bytes) -> tuple[int, Shape] | None:
     """Where the image begins and its shape (rows, columns); None unless it is a plain float32 image of two axes."""
     end = header.find(_END)
