@@ -13,7 +13,7 @@ transactions_total                       counter   transactions of exactly-once 
 voevents_total                           counter   events made of forwarded alerts, by result (made, refused)
 decode_fallback_total                    counter   records that the plain decoder read for the compiled one
 batches_total                            counter   batches delivered, by result (committed, repeated)
-rebalances_total                         counter   changes of this worker's partitions, by kind (assign, revoke, lost)
+rebalances_total                         counter   changes of this worker's partitions, by kind (assign, revoke, lost, mend)
 client_errors_total                      counter   complaints of the Kafka client that are not fatal, by code
 stage_seconds                            histogram time of a stage for one batch, s; see docs/operations.md
 batch_size                               histogram messages in a batch

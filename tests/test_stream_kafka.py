@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -12,7 +14,7 @@ from kafka_cases import committed, new_topic, produce, read_all
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import ConfigError, StreamError
-from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group
+from realbogus.stream.kafka import KafkaSink, KafkaSource, move_group, ownership
 from realbogus.stream.kafka.admin import missing_topics
 from realbogus.stream.protocols import Message, Record, positions_after
 from realbogus.telemetry import Metrics
@@ -234,3 +236,42 @@ def test_no_broker_is_an_error_that_says_so():
 def test_a_secret_file_that_is_missing_is_a_problem_of_the_configuration(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         KafkaSink(KafkaSettings(bootstrap="127.0.0.1:1", secret_files={"sasl.password": tmp_path / "none"}))
+
+
+DIES = """
+import os, sys
+from confluent_kafka import Consumer
+
+bootstrap, topic = sys.argv[1:]
+consumer = Consumer({
+    "bootstrap.servers": bootstrap, "group.id": f"group-{topic}", "group.instance.id": "one",
+    "partition.assignment.strategy": "cooperative-sticky", "heartbeat.interval.ms": 500,
+})
+consumer.subscribe([topic], on_assign=lambda _, have: print(len(have), flush=True), on_revoke=lambda *_: os._exit(9))
+while True:
+    consumer.poll(0.1)
+"""
+
+
+def test_partitions_that_a_killed_member_left_to_nobody_find_an_owner(cluster, kafka, monkeypatch):
+    """It dies between giving some up and joining again; when it returns the broker hands it only what it had kept."""
+    monkeypatch.setattr(ownership, "EVERY_S", 1.0)
+    topic = new_topic(kafka, partitions=6)
+    with subprocess.Popen([sys.executable, "-c", DIES, kafka, topic], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "6\n"
+        two, deadline = source_of(cluster, topic, instance="two"), time.monotonic() + 60
+        while first.poll() is None and time.monotonic() < deadline:
+            two.take(1, 0.1)
+        assert first.returncode == 9
+    one = source_of(cluster, topic, instance="one")
+    most = 0
+    while len(one.assigned | two.assigned) < 6 and time.monotonic() < deadline:
+        one.take(1, 0.1)
+        two.take(1, 0.1)
+        most = max(most, len(one.assigned))
+    shared = len(one.assigned), len(two.assigned)
+    one.close()
+    two.close()
+    assert most == 3, "the member did not get its old assignment back: this is not what is to be mended"
+    assert shared == (3, 3)

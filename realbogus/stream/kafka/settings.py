@@ -93,9 +93,14 @@ def step_after(error: KafkaError) -> Step:
 
 def consumer_settings(kafka: KafkaSettings, *more: Mapping[str, Any]) -> dict[str, Any]:
     """What every consumer is told; a group of the newer protocol has its timeouts and assignor from the broker."""
-    newer = {**kafka.consumer, **kafka.properties}.get("group.protocol", "classic").lower() == "consumer"
-    ours = {name: value for name, value in CONSUMER.items() if not newer or name not in _CLASSIC_ONLY}
+    classic = is_classic(kafka)
+    ours = {name: value for name, value in CONSUMER.items() if classic or name not in _CLASSIC_ONLY}
     return client_settings(kafka, ours, *more, kafka.consumer)
+
+
+def is_classic(kafka: KafkaSettings) -> bool:
+    """Whether the members of groups share out partitions among themselves; with KIP-848 the broker does."""
+    return str({**kafka.consumer, **kafka.properties}.get("group.protocol", "classic")).lower() != "consumer"
 
 
 def client_settings(kafka: KafkaSettings, *more: Mapping[str, Any]) -> dict[str, Any]:

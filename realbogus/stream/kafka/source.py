@@ -11,7 +11,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.admin import begin, from_end
-from realbogus.stream.kafka.settings import CALL_S, FENCED, MOVED, Complaints, client_log, consumer_settings
+from realbogus.stream.kafka.ownership import Ownership
+from realbogus.stream.kafka.settings import (
+    CALL_S,
+    FENCED,
+    MOVED,
+    Complaints,
+    client_log,
+    consumer_settings,
+    is_classic,
+)
 from realbogus.stream.protocols import NO_TIME, Clock, Message, Partition, Positions, SystemClock
 from realbogus.telemetry import Metrics
 
@@ -52,16 +61,18 @@ class KafkaSource:
         self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
         self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
         self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
-        self._paused = False
+        self._paused, self._static = False, bool(instance)
         self._complaints = Complaints(self._metrics)
         static = {"group.instance.id": instance} if instance else {}
         end = {"enable.partition.eof": True} if until_s is not None else {}
         ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
         self._consumer = Consumer(consumer_settings(kafka, static, end, ours))
+        self._ownership = Ownership(kafka, group_id, self._clock) if instance and is_classic(kafka) else None
 
     def take(self, count: int, wait_s: float) -> list[Message]:
         """Up to this many messages; see `protocols.Source`. Changes of the group happen inside this call only."""
         self._follow_topics()
+        self._mend_group()
         if self._owed:
             self.commit({})
         self._go_back()
@@ -132,6 +143,10 @@ class KafkaSource:
         """Leave the group, at once where membership is dynamic."""
         if self._owed:
             self.commit({})
+        if not self._assigned and not self._static:
+            # While it closes, a cooperative member without partitions does not tell that it leaves; all the others
+            # would wait for it until session.timeout.ms, while partitions that it was given lie idle.
+            self._consumer.unsubscribe()
         self._consumer.close()
 
     @property
@@ -211,6 +226,17 @@ class KafkaSource:
             callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
             self._consumer.subscribe(list(wanted), **callbacks)
             self._subscribed = wanted
+
+    def _mend_group(self) -> None:
+        """Join anew where partitions have no owner and nothing else would give them one."""
+        if self._ownership is None or not self._subscribed:
+            return
+        missing = self._ownership.is_for_us_to_mend(self._subscribed, self._consumer.memberid() or "")
+        if missing:
+            log.warning("nobody reads %s: joining the group anew", ", ".join(f"{t}/{p}" for t, p in sorted(missing)))
+            self._metrics.rebalances.labels("mend").inc()
+            self._consumer.unsubscribe()
+            self._subscribed = ()  # to be subscribed again by the next call, when all of ours is given up
 
     def _knock(self) -> None:
         """See whether a broker answers again; an idle topic would never tell."""
