@@ -275,3 +275,24 @@ def test_partitions_that_a_killed_member_left_to_nobody_find_an_owner(cluster, k
     two.close()
     assert most == 3, "the member did not get its old assignment back: this is not what is to be mended"
     assert shared == (3, 3)
+
+
+def test_a_member_without_partitions_says_that_it_leaves(cluster, kafka):
+    """Closed like any other it would be waited for until its session is over; here nobody needs to."""
+    long = KafkaSettings(bootstrap=kafka, consumer={"session.timeout.ms": "120000", "heartbeat.interval.ms": "300"})
+    name = new_topic(kafka, partitions=1)
+    first, idle = source_of(long, name), source_of(long, name)
+    deadline = time.monotonic() + 60
+    while not first.assigned and time.monotonic() < deadline:
+        first.take(1, 0.1)
+    while idle.waiting_for().startswith("the group") and time.monotonic() < deadline:
+        first.take(1, 0.1)
+        idle.take(1, 0.1)
+    assert (len(first.assigned), len(idle.assigned)) == (1, 0)
+    idle.close()
+    admin, group, members = AdminClient({"bootstrap.servers": kafka}), f"group-{name}", 2
+    while members != 1 and time.monotonic() < deadline:
+        first.take(1, 0.1)
+        members = len(admin.describe_consumer_groups([group])[group].result(20).members)
+    first.close()
+    assert members == 1

@@ -27,6 +27,7 @@ from realbogus.telemetry import Metrics
 log = logging.getLogger(__name__)
 
 EMPTY_S = 5.0  # s; a member without partitions counts as finished after that
+LEAVE_S = 3.0  # s; longest that closing waits until the group knows
 PORTION = 32  # messages taken from the client at once, so that a batch can end at its limit of bytes
 
 
@@ -144,10 +145,19 @@ class KafkaSource:
         if self._owed:
             self.commit({})
         if not self._assigned and not self._static:
-            # While it closes, a cooperative member without partitions does not tell that it leaves; all the others
-            # would wait for it until session.timeout.ms, while partitions that it was given lie idle.
-            self._consumer.unsubscribe()
+            self._say_goodbye()
         self._consumer.close()
+
+    def _say_goodbye(self) -> None:
+        """Leave the group before the client is closed, where it has no partition; it gives up after LEAVE_S.
+
+        A cooperative member that is closed without a partition tells nobody, and if it was just joining it is given
+        some: all the others wait for it until session.timeout.ms, and these partitions lie idle.
+        """
+        deadline = self._clock.monotonic() + LEAVE_S
+        self._consumer.unsubscribe()  # takes effect when the client has its answer from the coordinator
+        while self._consumer.memberid() and self._clock.monotonic() < deadline:
+            self._consumer.consume(1, 0.1)
 
     @property
     def assigned(self) -> frozenset[Partition]:
