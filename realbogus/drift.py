@@ -22,6 +22,8 @@ LEAST = 1000  # scores, before anything is said
 LEARNED = 5000  # scores that make a reference where the model brings none
 RECENT = 5000  # scores, about, that tonight's shares are of
 
+SHARES = np.linspace(0.0, 1.0, 101)[:, None]  # of real among a night's alerts, that are tried
+
 Counts = NDArray[np.float64]  # (BINS,)
 
 
@@ -31,20 +33,38 @@ def counted(scores: Column) -> Counts:
 
 
 def psi(reference: Counts, found: Counts) -> float:
-    """The population stability index of found counts against a reference; NaN where either is empty."""
-    if not reference.sum() or not found.sum():
+    """The population stability index of found counts against a reference; NaN where either is empty.
+
+    Several references (M, BINS) give the least of their indices.
+    """
+    total = reference.sum(axis=-1, keepdims=True)
+    if not total.all() or not found.sum():
         return float("nan")
-    p = np.maximum(reference / reference.sum(), FLOOR)
+    p = np.maximum(reference / total, FLOOR)
     q = np.maximum(found / found.sum(), FLOOR)
-    return float(((q - p) * np.log(q / p)).sum())
+    return float(((q - p) * np.log(q / p)).sum(axis=-1).min())
+
+
+def shares(score: Column, is_real: NDArray[np.bool_]) -> dict[str, list[float]]:
+    """What a manifest keeps as reference: the share of bogus and of real alerts whose score lies in each bin."""
+    both = {"bogus": counted(score[~is_real]), "real": counted(score[is_real])}
+    return {name: (found / max(found.sum(), 1.0)).round(6).tolist() for name, found in both.items()}
 
 
 def reference_of(manifest: Mapping[str, Any]) -> Counts | None:
-    """The score reference that a model's manifest brings: shares in BINS bins; None where it brings none."""
-    entry = manifest.get("reference", {})
-    shares = np.array(entry.get("score", []) if isinstance(entry, Mapping) else [], np.float64)
-    good = shares.shape == (BINS,) and np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0
-    return shares if good else None
+    """The scores that a model's manifest leads to expect, (M, BINS); None where it brings none.
+
+    How many alerts are real differs from night to night and is no drift: M mixtures of bogus and real, 0 to all.
+    """
+    entry = manifest.get("reference")
+    score = entry.get("score") if isinstance(entry, Mapping) else None
+    told = score if isinstance(score, Mapping) else {}
+    try:
+        bogus, real = (np.array(told.get(name, []), np.float64) for name in ("bogus", "real"))
+    except (TypeError, ValueError):
+        return None
+    good = all(one.shape == (BINS,) and (one >= 0).all() and 0 < one.sum() < np.inf for one in (bogus, real))
+    return SHARES * real + (1 - SHARES) * bogus if good else None
 
 
 @dataclass
@@ -54,7 +74,7 @@ class ScoreDrift:
     Only alerts move it: nothing happens by day. Old scores fade, so that it tells of about the last RECENT ones.
     """
 
-    reference: Counts | None = None  # of the model; None = learn it
+    reference: Counts | None = None  # of the model, (BINS,) or (M, BINS); None = learn it
     _learned: Counts = field(default_factory=lambda: np.zeros(BINS))
     _recent: Counts = field(default_factory=lambda: np.zeros(BINS))
 

@@ -18,7 +18,7 @@ from realbogus.training.fit import Recipe, Trained, train
 from realbogus.training.package import package
 
 FEATURE_SET = "full-1"
-QUICK = Recipe(trees=12, folds=3, seed=5)
+QUICK = Recipe(trees=12, folds=3, seed=5, boosted=6)
 
 
 def examples(n=360, source="panel", seed=0, shift=0.0, nights=4) -> Examples:

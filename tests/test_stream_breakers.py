@@ -11,7 +11,7 @@ from stream_cases import Night, candids, destinations, header, model, scorer
 
 from realbogus.alerts import AlertBatch, Outcomes, ScoredBatch
 from realbogus.config.guards import BreakerSettings, ExposureSettings
-from realbogus.drift import BINS, LEARNED, LEAST, ScoreDrift, counted, psi, reference_of
+from realbogus.drift import BINS, LEARNED, LEAST, ScoreDrift, counted, psi, reference_of, shares
 from realbogus.errors import ConfigError, StreamError
 from realbogus.packets import annotation
 from realbogus.packets.naming import schema_named
@@ -301,14 +301,34 @@ def test_a_model_without_a_reference_is_compared_with_its_own_beginning():
 
 
 @pytest.mark.parametrize(
-    "entry", [{}, {"reference": 3}, {"reference": {"score": [1]}}, {"reference": {"score": [float("nan")] * 10}}]
+    "score",
+    [
+        None,
+        3,
+        [0.1] * 10,
+        {"bogus": [0.1] * 10},
+        {"bogus": [0.1] * 10, "real": [float("nan")] * 10},
+        {"bogus": [0.1] * 10, "real": ["x"] * 10},
+        {"bogus": [0.0] * 10, "real": [0.1] * 10},
+    ],
 )
-def test_a_manifest_without_a_usable_reference_has_none(entry):
-    assert reference_of(entry) is None
+def test_a_manifest_without_a_usable_reference_has_none(score):
+    assert reference_of({"reference": {"score": score}}) is None
+    assert reference_of({"reference": score}) is None
+    assert reference_of({}) is None
 
 
-def test_a_manifest_may_bring_the_reference():
-    assert reference_of({"reference": {"score": [0.1] * 10}}).tolist() == [0.1] * 10
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_the_reference_of_a_manifest_allows_for_any_share_of_real_and_for_nothing_else(share):
+    random = np.random.default_rng(3)
+    draw = lambda n, share: np.where(random.random(n) < share, random.beta(6, 2, n), random.beta(1, 6, n))  # noqa: E731
+    is_real = np.arange(4000) % 2 == 0
+    known = np.where(is_real, random.beta(6, 2, 4000), random.beta(1, 6, 4000))
+    drift = ScoreDrift(reference_of({"reference": {"score": shares(known, is_real)}}))
+    drift.add(draw(3000, share))
+    assert drift.psi() < 0.05
+    drift.add(random.beta(20, 20, 3000))  # scores slide to the middle, as when a telescope joins
+    assert drift.psi() > 0.5
 
 
 def test_drift_is_told_by_survey_and_begins_again_with_another_model():

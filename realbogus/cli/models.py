@@ -28,6 +28,7 @@ from realbogus.errors import ModelError
 from realbogus.manifest import from_bytes
 from realbogus.registry import Registry
 from realbogus.resources import shipped
+from realbogus.training.card import made_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,7 @@ def _line(registry: Registry, spec: str, current: str) -> dict[str, Any]:
         "model": spec,
         "surveys": " ".join(manifest["surveys"]),
         "features": f"{manifest['features']['set']} ({len(manifest['features']['names'])})",
-        "kind": f"{manifest['training']['recipe']['trees']} {manifest['kind']}",
+        "kind": made_of(manifest),
         "judged on": manifest["metrics"]["judged_on"],
         "AUC": overall["auc"]["value"],
         "MDR at 5 % FPR": overall["mdr_at_fpr_5"]["value"],

@@ -45,6 +45,7 @@ from realbogus.training.search import Found, search, steps
 
 DEFAULT = Recipe()
 FEATURES = "fast-2"
+BOOSTED = 100  # see scripts/design/ranking.py
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--trees", type=int, default=DEFAULT.trees, metavar="N", help="(default: %(default)s)")
     recipe.add_argument(
         "--least-leaf", type=int, default=DEFAULT.least_leaf, metavar="N", help="rows in a leaf (default: %(default)s)"
+    )
+    recipe.add_argument(
+        "--boosted",
+        type=int,
+        default=BOOSTED,
+        metavar="N",
+        help="trees of gradient boosting that make half of the score; 0 = forest alone (default: %(default)s)",
     )
     recipe.add_argument(
         "--fpr", type=float, default=DEFAULT.fpr, help="false positive rate of the threshold (default: %(default)s)"
@@ -105,6 +113,7 @@ def run(options: argparse.Namespace) -> int:
         simulated_weight=options.simulated_weight,
         bogus_weight=options.bogus_weight,
         faint_weight=options.faint_weight,
+        boosted=options.boosted,
     )
     _trials(options.search, 1.0)
     console = Console(stderr=True)

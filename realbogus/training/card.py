@@ -46,10 +46,10 @@ def card(manifest: Mapping[str, Any]) -> str:
 
 
 def _summary(manifest: Mapping[str, Any]) -> str:
-    recipe, features = manifest["training"]["recipe"], manifest["features"]
+    features = manifest["features"]
     surveys = ", ".join(survey.upper() for survey in manifest["surveys"])
     return (
-        f"{recipe['trees']} {recipe['kind']} on {len(features['names'])} features (set `{features['set']}`, digest "
+        f"{made_of(manifest)} on {len(features['names'])} features (set `{features['set']}`, digest "
         f"`{features['digest']}`) for {surveys} alerts. It gives a score from 0 (bogus) to 1 (real), p_real calibrated "
         f"by {manifest['calibration_note']}, and each feature's share of the score."
     )
@@ -172,6 +172,13 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
     recipe = ", ".join(f"{name} {value}" for name, value in sorted(manifest["training"]["recipe"].items()))
     versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
     return f"{manifest['licence']}\n\nRecipe: {recipe}. Fitted with {versions}."
+
+
+def made_of(manifest: Mapping[str, Any]) -> str:
+    """How many trees of what kind, in words."""
+    recipe = manifest["training"]["recipe"]
+    boosted = f" and {recipe['boosted']} boosted trees" if recipe.get("boosted") else ""
+    return f"{recipe['trees']} {manifest['kind']}{boosted}"
 
 
 def said_of(metrics: Mapping[str, Any]) -> list[str]:

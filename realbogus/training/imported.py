@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from realbogus.calibration import fit_calibration
+from realbogus.drift import shares
 from realbogus.errors import LabelError
 from realbogus.forest import Forest
 from realbogus.training import evaluate
@@ -36,4 +37,5 @@ def imported(forest: Forest, told: Mapping[str, Any], examples: Examples, fpr: f
         golden=golden_rows(examples.X, forest, SEED),
         recipe=Recipe(kind=told["kind"], trees=forest.trees, fpr=fpr),
         novelty=fit_novelty(examples.X, SEED),
+        reference=shares(score, is_real),
     )

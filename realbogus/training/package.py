@@ -78,6 +78,7 @@ def describe(name: str, version: str, feature_set: str, examples: Examples, trai
             "recipe": settings_of(trained.recipe),
         },
         "metrics": trained.metrics,
+        "reference": {"score": trained.reference},
         "libraries": {
             "python": platform.python_version(),
             "numpy": np.__version__,

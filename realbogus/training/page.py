@@ -127,7 +127,7 @@ def _lead(found: Found) -> str:
     model, data = found["model"], found["data"]
     surveys = ", ".join(survey.upper() for survey in data["surveys"])
     text = (
-        f"{model['trees']} {model['kind']} on {model['features']} features, judged on {data['rows']:,} {surveys} "
+        f"{model['made_of']} on {model['features']} features, judged on {data['rows']:,} {surveys} "
         f"alerts ({data['real']:,} real, {data['bogus']:,} bogus) in {data['groups']:,} groups and {data['nights']} "
         "nights."
     )

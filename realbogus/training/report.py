@@ -15,6 +15,7 @@ from realbogus.errors import LabelError
 from realbogus.model import Model
 from realbogus.training import curves, evaluate, studies
 from realbogus.training.baselines import BASELINES, baselines
+from realbogus.training.card import made_of
 from realbogus.training.evaluate import Real, auc, brier, ece, mdr_at, rounded, with_intervals
 from realbogus.training.examples import Examples
 from realbogus.training.fit import out_of_fold, weights
@@ -246,10 +247,9 @@ def _model(model: Model) -> dict[str, Any]:
         "name": model.id.name,
         "version": model.id.version,
         "sha256": model.id.sha256,
-        "kind": model.manifest["kind"],
+        "made_of": made_of(model.manifest),
         "features": len(model.feature_names),
         "feature_set": model.manifest["features"]["set"],
-        "trees": model.forest.trees,
         "surveys": list(model.surveys),
         "threshold": model.id.threshold,
         "trained_on": dict(model.manifest["training"].get("counts", {})),
