@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from realbogus.alerts import Rejected
 from realbogus.errors import ConfigError, Reason
 from realbogus.stream.dead_letters import DISPOSITION, HEAD_BYTES, PREFIX, STAGE, dead_letter, size_of
+from realbogus.stream.kafka.ownership import mender, partitions_in
 from realbogus.stream.nightly import MOST_NIGHTS, topics_of_the_night
 from realbogus.stream.protocols import Message, positions_after
 
@@ -32,6 +34,36 @@ def test_positions_are_one_past_the_last_message_of_each_partition_and_of_no_oth
         offsets[partition] = offsets.get(partition, start - 1) + 1
         messages.append(Message(*partition, offsets[partition], 0, None, b""))
     assert positions_after(messages) == {partition: offset + 1 for partition, offset in offsets.items()}
+
+
+# Who reads what
+
+
+def encoded(assignment: dict[str, list[int]]) -> bytes:
+    """As the consumer protocol of Kafka writes it: version, topics, user data."""
+    out = struct.pack(">hi", 0, len(assignment))
+    for topic, numbers in assignment.items():
+        name = topic.encode()
+        out += struct.pack(f">h{len(name)}si{len(numbers)}i", len(name), name, len(numbers), *numbers)
+    return out + struct.pack(">i", 0)
+
+
+@given(st.dictionaries(st.text(max_size=20), st.lists(st.integers(0, 2**31 - 1), max_size=5), max_size=4))
+def test_an_assignment_is_read_as_it_was_written(assignment):
+    wanted = [(topic, number) for topic, numbers in assignment.items() for number in numbers]
+    assert list(partitions_in(encoded(assignment))) == wanted
+
+
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_whatever_a_member_says_it_was_assigned_is_read_to_an_end(noise, cut):
+    good = encoded({"night": [0, 1, 2], "day": [7]})
+    for damaged in (noise, good[:cut], good[:cut] + noise):
+        assert len(list(partitions_in(damaged))) <= len(damaged) // 4
+
+
+def test_the_group_is_mended_by_one_member_that_owns_something():
+    assert mender({"a": set(), "c": {("t", 1)}, "b": {("t", 0)}}) == "b"
+    assert mender({"a": set()}) == ""
 
 
 # Nights

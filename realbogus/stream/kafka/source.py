@@ -239,9 +239,9 @@ class KafkaSource:
 
     def _mend_group(self) -> None:
         """Join anew where partitions have no owner and nothing else would give them one."""
-        if self._ownership is None or not self._subscribed:
+        if self._ownership is None or not self._subscribed or self._complaints.silent:
             return
-        missing = self._ownership.is_for_us_to_mend(self._subscribed, self._consumer.memberid() or "")
+        missing = self._ownership.to_mend(self._subscribed, self._consumer.memberid() or "")
         if missing:
             log.warning("nobody reads %s: joining the group anew", ", ".join(f"{t}/{p}" for t, p in sorted(missing)))
             self._metrics.rebalances.labels("mend").inc()
