@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from realbogus.forest_layout import Layout
 
 LARGEST = float(np.finfo(np.float32).max)
-SPAN = 16.0  # log-odds of boosted trees, from -8 to 8, that a score from 0 to 1 spans
 
 DTYPES: Mapping[str, str] = {  # of the arrays of a forest, and of the entries of forest.npz
     "offset": "<i8",
@@ -45,18 +44,14 @@ DTYPES: Mapping[str, str] = {  # of the arrays of a forest, and of the entries o
 class Boosting:
     """The trees at the end of a forest that add to the score instead of voting, as gradient boosting fits them.
 
-    They were fitted to log-odds of real, of which -8 to 8 span a score from 0 to 1. The score is (1 - share) times the
-    mean of the votes, plus share / 2, plus `start` and what each boosted tree adds, kept within 0 and 1. start and
-    their leaves hold log-odds times share / SPAN, so that all trees add up without a link function.
+    They were fitted by squared loss to 1 for real and 0 for bogus, so there is no link function and all trees add up.
+    The score is (1 - share) times the mean of the votes, plus `start` and what each boosted tree adds, kept within 0
+    and 1. start and their leaves are already times share.
     """
 
     trees: int = 0  # how many; 0 = all trees vote
     share: float = 0.0  # of the score that is theirs, below 1
     start: float = 0.0  # what is added before the first of them
-
-    def on(self, mean: NDArray[np.float64] | float) -> Any:
-        """What the boosted trees add to, of the mean of the votes."""
-        return (1 - self.share) * mean + self.share / 2
 
     def to_json(self) -> dict[str, float]:
         """As the manifest keeps it."""
@@ -129,16 +124,16 @@ class Forest:
         return cls.from_arrays(arrays, int(fitted.n_features_in_))
 
     def boosted(self, fitted: Any, share: float) -> Forest:
-        """This forest of two classes with the trees of a fitted scikit-learn HistGradientBoostingClassifier behind it.
+        """This forest of two classes with the trees of a fitted scikit-learn HistGradientBoostingRegressor behind it.
 
-        The classifier knows two classes, the second of which is real; share is its part of the score. A share that is a
-        power of two keeps the bits of its log-odds.
+        The regressor was fitted by squared loss to 1 for real and 0 for bogus; share is its part of the score. A share
+        that is a power of two keeps the bits of what it predicts.
         """
         trees = [tree.nodes for (tree,) in fitted._predictors]
-        theirs, ours = _flatten_boosted(trees, share / SPAN), self.arrays()
+        theirs, ours = _flatten_boosted(trees, share), self.arrays()
         arrays = {name: np.concatenate([ours[name], theirs[name]]) for name in DTYPES if name != "offset"}
         arrays["offset"] = np.concatenate([self.offset, self.nodes + theirs["offset"][1:]])
-        start = share / SPAN * float(fitted._baseline_prediction[0, 0])
+        start = share * float(fitted._baseline_prediction[0, 0])
         return Forest.from_arrays(arrays, self.n_features, Boosting(len(trees), share, start))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -165,7 +160,7 @@ class Forest:
         """The score of an alert of which nothing is known: what the roots say."""
         roots = self.value[self.offset[:-1], -1]
         mean = _sum_in_order(roots[: self.votes]) / self.votes
-        return float(self.boosting.on(mean)) + self.boosting.start + _sum_in_order(roots[self.votes :])
+        return (1 - self.boosting.share) * mean + self.boosting.start + _sum_in_order(roots[self.votes :])
 
     @cached_property
     def layout(self) -> Layout:
@@ -212,7 +207,7 @@ def plain_score(forest: Forest, X: Matrix) -> Column:
     mean, added = total / forest.votes, np.full(len(X), forest.boosting.start)
     for tree in range(forest.votes, forest.trees):
         added += _leaf_value(forest, tree, X)
-    return np.asarray(np.clip(forest.boosting.on(mean) + added, 0.0, 1.0))
+    return np.asarray(np.clip((1 - forest.boosting.share) * mean + added, 0.0, 1.0))
 
 
 def plain_contributions(forest: Forest, X: Matrix) -> NDArray[np.float64]:
@@ -271,11 +266,11 @@ def _flatten(trees: list[Any], order: list[int]) -> dict[str, NDArray[Any]]:
     return _tidy(columns)
 
 
-def _flatten_boosted(trees: list[Any], weight: float) -> dict[str, NDArray[Any]]:
-    """The arrays of scikit-learn's boosted trees, tables of nodes with parents before their children, times weight."""
+def _flatten_boosted(trees: list[Any], share: float) -> dict[str, NDArray[Any]]:
+    """The arrays of scikit-learn's boosted trees, tables of nodes with parents before their children, times share."""
     nodes, sizes = np.concatenate(trees), [len(tree) for tree in trees]
     leaf = nodes["is_leaf"].astype(bool)
-    added = weight * np.concatenate([_node_means(tree) for tree in trees])
+    added = share * np.concatenate([_node_means(tree) for tree in trees])
     return _tidy(
         {
             "offset": np.cumsum([0, *sizes]),

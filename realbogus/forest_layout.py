@@ -79,7 +79,7 @@ class Layout:
             return mean
         added = np.full(len(X), self.boosting.start)
         self._add(X, slice(self.votes, None), self.value, added)
-        return np.asarray(np.clip(self.boosting.on(mean) + added, 0.0, 1.0))
+        return np.asarray(np.clip((1 - self.boosting.share) * mean + added, 0.0, 1.0))
 
     def moments(self, X: Matrix) -> tuple[Column, Column]:
         """The mean of what the voting trees say, and that of its squares, (N,) each."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 
 from realbogus.errors import ModelError
 from realbogus.forest import Boosting, Forest, plain_contributions, plain_score
@@ -182,16 +182,15 @@ def test_a_forest_round_trips_through_its_arrays(forest):
 
 
 def boosting(missing=0.1, **settings):
-    """Gradient boosting of the rows that `fitted` learns from."""
+    """Gradient boosting by squared loss of the rows that `fitted` learns from."""
     X = rows(400, missing=missing)
     chosen = {"max_iter": 30, "max_leaf_nodes": 8, "early_stopping": False} | settings
-    return HistGradientBoostingClassifier(**chosen).fit(X, labels(X))
+    return HistGradientBoostingRegressor(**chosen).fit(X, labels(X).astype(float))
 
 
 def both_scores(votes, added, X, share):
     """What scikit-learn's own predictions make of a score with boosted trees."""
-    mean, log_odds = votes.predict_proba(X)[:, 1], added.decision_function(X)
-    return np.clip((1 - share) * mean + share / 2 + share * log_odds / 16, 0, 1)
+    return np.clip((1 - share) * votes.predict_proba(X)[:, 1] + share * added.predict(X), 0, 1)
 
 
 BOOSTED = {

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=BOOSTED,
         metavar="N",
-        help="trees of gradient boosting that make half of the score; 0 = forest alone (default: %(default)s)",
+        help="trees of gradient boosting that make a quarter of the score; 0 = forest alone (default: %(default)s)",
     )
     recipe.add_argument(
         "--fpr", type=float, default=DEFAULT.fpr, help="false positive rate of the threshold (default: %(default)s)"

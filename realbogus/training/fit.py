@@ -51,7 +51,7 @@ class Recipe:
     faint_weight: float = 1.0  # of an alert with S/N below FAINT, that of others being 1
     boosted: int = 0  # trees of gradient boosting beside the forest
     boosted_leaves: int = 8  # of each of them, at most
-    boosted_share: float = 0.5  # of the score that is theirs
+    boosted_share: float = 0.25  # of the score that is theirs
 
     def __post_init__(self) -> None:
         problems = [
@@ -169,16 +169,17 @@ def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
 
 
 def _boosted(examples: Examples, recipe: Recipe, weight: Column) -> Any:
-    """Gradient boosting of the same rows, each split among some of the features as in the forest.
+    """Gradient boosting of the same rows by squared loss, each split among some of the features as in the forest.
 
-    One thread: sums over rows would depend on how many there are. 63 bins cost a quarter of 255.
+    Log-odds rank new exposures of known nights a little better, and new nights worse: scripts/design/ranking.py. One
+    thread, since sums over rows would depend on how many there are; 63 bins cost a quarter of 255.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier  # as above
+    from sklearn.ensemble import HistGradientBoostingRegressor  # as above
 
     settings = {"max_iter": recipe.boosted, "max_leaf_nodes": recipe.boosted_leaves, "max_features": BOOSTED_TRIED}
     with threadpool_limits(1):
-        grower = HistGradientBoostingClassifier(max_bins=63, early_stopping=False, random_state=recipe.seed, **settings)
-        return grower.fit(examples.X, examples.is_real, sample_weight=weight)
+        grower = HistGradientBoostingRegressor(max_bins=63, early_stopping=False, random_state=recipe.seed, **settings)
+        return grower.fit(examples.X, examples.is_real.astype(np.float64), sample_weight=weight)
 
 
 def weights(examples: Examples, recipe: Recipe) -> Column:
