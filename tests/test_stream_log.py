@@ -8,14 +8,17 @@ import pytest
 from rescore_cases import FIRST, packet, packets
 from stream_cases import ANNOTATIONS, DEAD, OUTBOX, PARKED, TOPIC, Night, candids, destinations, header
 
+from realbogus.cli import looking, main
 from realbogus.cli.dlq import replay
 from realbogus.cli.ledger import candid_of
-from realbogus.config.sections import InputSettings
+from realbogus.config.sections import InputSettings, KafkaSettings
+from realbogus.errors import StreamError
 from realbogus.limits import Limits
 from realbogus.packets.schemas import SchemaStore
 from realbogus.stream.audit import Audit, audit, source_of
 from realbogus.stream.exposure_breaker import ExposureBreaker
 from realbogus.stream.holds import holds, release
+from realbogus.stream.kafka import KafkaTransactions
 from realbogus.stream.letters import Filter, counted, letters
 from realbogus.stream.log import from_time, inputs_behind, is_input, night_of
 from realbogus.stream.protocols import Message
@@ -335,3 +338,24 @@ def test_a_hold_tells_itself_as_plain_values():
         told = json.loads(json.dumps(hold.as_dict()))
         assert told["waiting"] == len(hold.waiting)
         assert "40000 candidates" in told["why"]
+
+
+def test_a_tool_whose_broker_is_away_says_so_at_once_and_ends(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(looking, "SOON_S", 0.1)
+    monkeypatch.setattr(looking, "PATIENCE_S", 0.2)
+    file = tmp_path / "worker.toml"
+    file.write_text(
+        '[kafka]\nbootstrap = "127.0.0.1:1"\n[input]\ntopics = ["a"]\ngroup_id = "g"\n'
+        '[voevent]\nauthority = "org.example.survey"\n'
+    )
+    for call in (["exposures", "release", "--all"], ["exposures", "list"], ["ledger", "check"], ["dlq", "list"]):
+        assert main([*call, "--config", str(file)]) == 3
+        told = capsys.readouterr().err
+        assert told.startswith("waiting up to 0 s for a broker at 127.0.0.1:1\n")
+        assert "no broker answers at 127.0.0.1:1; is kafka.bootstrap right, and Kafka running?" in told
+
+
+def test_transactions_of_a_tool_are_not_waited_for_without_end():
+    nobody = KafkaSettings(bootstrap="127.0.0.1:1", properties={"log_level": "0"})
+    with pytest.raises(StreamError, match="has not answered for 0 s"):
+        KafkaTransactions(nobody, transactional_id="x", timeout_s=1, patience_s=0.1, create=False)

@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from realbogus.cli.looking import add_config, looking, print_rows, read_shown
+from realbogus.cli.looking import PATIENCE_S, add_config, looking, print_rows, read_shown
 from realbogus.config import Settings
 from realbogus.errors import ConfigError
 from realbogus.stream.holds import Hold, holds, release
@@ -67,7 +67,8 @@ def _list(options: argparse.Namespace, settings: Settings, log: Log) -> int:
 def _release(options: argparse.Namespace, settings: Settings, log: Log) -> int:
     # First the sink: it fences off any other release, so that what is seen afterwards is what is left to do.
     transactional_id = f"rb-release-{settings.exposures.held}"
-    with closing(KafkaTransactions(settings.kafka, transactional_id=transactional_id, create=False)) as sink:
+    opened = KafkaTransactions(settings.kafka, transactional_id=transactional_id, patience_s=PATIENCE_S, create=False)
+    with closing(opened) as sink:
         known = found_holds(settings, log)
         chosen = _chosen(options, known)
         who, told = options.who or getpass.getuser(), dict[str, Any]()

@@ -18,12 +18,14 @@ from rich.table import Table
 
 from realbogus import config
 from realbogus.config import Settings
-from realbogus.errors import ConfigError
+from realbogus.errors import ConfigError, StreamError
 from realbogus.stream.kafka import KafkaLog
 from realbogus.stream.log import Extent, Log
 from realbogus.stream.protocols import Message
 
 T = TypeVar("T")
+
+SOON_S, PATIENCE_S = 1.0, 10.0  # s; for a broker to answer, before somebody is told that we wait, and after
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +54,17 @@ def looking(options: argparse.Namespace) -> Iterator[tuple[Settings, KafkaLog]]:
     settings = config.load(options.config, os.environ)
     settings.need_input()
     with closing(KafkaLog(settings.kafka)) as log:
+        _reach(log, settings.kafka.bootstrap)
         yield settings, log
+
+
+def _reach(log: KafkaLog, bootstrap: str) -> None:
+    """Wait for a broker, and say so; StreamError where none comes."""
+    if log.answers(SOON_S):
+        return
+    print(f"waiting up to {PATIENCE_S:.0f} s for a broker at {bootstrap}", file=sys.stderr)
+    if not log.answers(PATIENCE_S):
+        raise StreamError(f"no broker answers at {bootstrap}; is kafka.bootstrap right, and Kafka running?")
 
 
 def position(text: str) -> tuple[str, int, int]:

@@ -29,12 +29,20 @@ class KafkaLog:
         self._kafka = kafka
         self._consumer = self._new(NOBODY)
 
+    def answers(self, within_s: float) -> bool:
+        """Whether a broker is there."""
+        try:
+            self._consumer.list_topics(timeout=within_s)
+        except KafkaException:
+            return False
+        return True
+
     def topics(self) -> list[str]:
         """The names of all topics."""
         try:
             return sorted(self._consumer.list_topics(timeout=CALL_S).topics)
         except KafkaException as error:
-            raise StreamError(f"no broker answers at the bootstrap address: {reason(error)}") from error
+            raise StreamError(f"no broker answers at {self._kafka.bootstrap}: {reason(error)}") from error
 
     def extent(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
         """Where partitions begin and end now."""

@@ -7,7 +7,9 @@ transaction taken back; or an end of the process, as when another one has taken 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +34,8 @@ class KafkaTransactions(KafkaSink):
     """A KafkaSink that writes in transactions; see `protocols.TransactionalSink`.
 
     The constructor takes back what a predecessor of the same transactional_id has left open, and fences it. It waits
-    for brokers as long as it takes, and raises StreamError where they know no transactions or do not let us.
+    for brokers as long as it takes, and raises StreamError where they know no transactions or do not let us. With
+    patience_s no call is repeated for longer than that: for tools, whose user waits too.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class KafkaTransactions(KafkaSink):
         *,
         transactional_id: str,
         timeout_s: float = 15.0,
+        patience_s: float = math.inf,
         metrics: Metrics | None = None,
         **options: Any,
     ) -> None:
@@ -49,7 +53,7 @@ class KafkaTransactions(KafkaSink):
         more = {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         super().__init__(kafka, metrics=metrics, more={**more, "message.timeout.ms": timeout_ms}, **options)
         self._metrics, self._closing, self._timeout_s = metrics or Metrics(), threading.Event(), timeout_s
-        self._id, self._open = transactional_id, False
+        self._id, self._open, self._patience_s = transactional_id, False, patience_s
         self._failed = 0  # transactions taken back in a row
         self._fault: KafkaError | None = None  # why the open transaction cannot be committed
         self._enter()
@@ -153,7 +157,7 @@ class KafkaTransactions(KafkaSink):
 
     def _attempt(self, call: Callable[[], None]) -> None:
         """Make a call until it succeeds; _Lost where the transaction is lost, StreamError where we are."""
-        wait_s = SHORTEST_S
+        wait_s, deadline = SHORTEST_S, time.monotonic() + self._patience_s
         while True:
             try:
                 return call()
@@ -166,6 +170,8 @@ class KafkaTransactions(KafkaSink):
             self._complaints(error)
             if self._closing.wait(wait_s):
                 raise StreamError(f"left while the broker did not answer: {error.str()}")
+            if time.monotonic() > deadline:
+                raise StreamError(f"the broker has not answered for {self._patience_s:.0f} s: {error.str()}")
             wait_s = min(2 * wait_s, LONGEST_S)
 
     def _refuse(self, error: KafkaError | None) -> None:
