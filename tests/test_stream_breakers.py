@@ -193,15 +193,36 @@ def test_what_was_held_before_a_restart_is_held_after_it():
     assert list(outcomes.scored[0].held) == [0]  # the other was not to be forwarded anyway
 
 
-def test_workers_that_share_the_partitions_each_find_it():
-    """Each of three workers sees a third of every exposure."""
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_workers_that_share_the_partitions_find_a_flood_at_the_same_size_as_one_alone(workers):
+    """Each sees its part of every exposure; before they hold they let as much through together as one would."""
     random = np.random.default_rng(4)
-    for _ in range(3):
-        breaker = ExposureBreaker(ExposureSettings(least=100))
-        a_night(breaker, typical=100)
-        for _ in range(52):
-            outcomes = breaker.judge([], batch(61_001.0, usual_scores(random, 256)))
-        assert held_of(outcomes) > 0
+    crew = [ExposureBreaker(ExposureSettings(score_psi=0), share=lambda: 1 / workers) for _ in range(workers)]
+    for breaker in crew:
+        a_night(breaker, typical=300 / workers)
+    scores = np.array_split(usual_scores(random, 40_000), workers)
+    missed = 0
+    for breaker, mine in zip(crew, scores, strict=True):
+        outcomes = [breaker.judge([], batch(61_001.0, some)) for some in np.array_split(mine, len(mine) // 50)]
+        missed += sum(len(one.scored[0]) for one in outcomes if not breaker_held(one))
+        assert list(breaker.held()) == ["ztf/61001.00000"]
+    assert 2_000 < missed < 5_000
+
+
+def breaker_held(outcomes):
+    return held_of(outcomes) > 0
+
+
+def test_partitions_that_come_from_others_are_no_flood():
+    """Half of the usual share before, all of it afterwards."""
+    share = [0.1]
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0, times_usual=5), share=lambda: share[0])
+    random = np.random.default_rng(5)
+    a_night(breaker, typical=100)
+    share[0] = 1.0
+    for at in range(20):
+        assert held_of(breaker.judge([], batch(61_002 + at * 40 / 86_400, usual_scores(random, 1_500)))) == 0
+    assert not breaker.held()
 
 
 def test_a_held_alert_is_annotated_as_held_and_its_event_waits_in_a_topic_of_its_own():

@@ -6,17 +6,17 @@ the decision "hold" and the header `held_by` for those above the threshold; thei
 until an operator releases them. What left before that moment has left.
 
 What is usual is the median of the exposures that this worker has seen, and their scores. Partitions are shared among
-workers, and each sees its share of every exposure, so the comparison holds on every worker by itself; a worker that
-takes over others' partitions sees more of each exposure than before, which is why the factor should stay well above the
-number of workers lost at a time. A worker that starts knows nothing of the usual and holds nothing until it has learnt;
-what was on hold it takes from the topic of held events.
+workers, and candidates are spread evenly over them: each worker sees its share of every exposure, takes what it sees
+for that share of the whole, and so finds a flood by itself, at the same size as a worker on its own would, whoever
+comes and goes. A worker that starts knows nothing of the usual and holds nothing until it has learnt; what was on hold
+it takes from the topic of held events.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 REMEMBERED = 200  # exposures that the usual is of
 OPEN = 256  # exposures followed at a time
 DONE_D = 600 / 86_400  # d; an exposure so much older than the newest is complete
-LEAST_SCORES = 300  # candidates of an exposure before its scores say anything
+LEAST_SCORES = 300  # candidates of an exposure that this worker has seen, before their scores say anything
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Exposure:
     """What was seen of an exposure."""
 
     mjd: float
-    candidates: int = 0
+    candidates: float = 0.0  # of the whole exposure, as far as can be told from ours
     scores: Counts = field(default_factory=lambda: np.zeros(BINS))
     held: str = ""  # why; "" = not held
 
@@ -54,8 +54,9 @@ class ExposureBreaker(Review):
 
     settings: ExposureSettings = field(default_factory=ExposureSettings)
     metrics: Metrics = field(default_factory=Metrics)
+    share: Callable[[], float] = lambda: 1.0  # of all candidates that this worker sees, more than 0 and up to 1
     _open: OrderedDict[str, Exposure] = field(default_factory=OrderedDict, init=False)  # by key, last seen last
-    _usual: dict[str, deque[int]] = field(default_factory=dict, init=False)  # survey -> candidates an exposure
+    _usual: dict[str, deque[float]] = field(default_factory=dict, init=False)  # survey -> candidates an exposure
     _scores: dict[str, deque[Counts]] = field(default_factory=dict, init=False)
 
     def judge(self, messages: Sequence[Message], outcomes: Outcomes) -> Outcomes:
@@ -92,7 +93,7 @@ class ExposureBreaker(Review):
         """Count some candidates of an exposure; why it is held, "" if it is not."""
         one = self._open.setdefault(key, Exposure(mjd))
         self._open.move_to_end(key)
-        one.candidates += len(rows)
+        one.candidates += len(rows) / self.share()
         one.scores += counted(scored.score[rows])
         if not one.held and (why := self._unlike(scored.alerts.survey, one)):
             one.held = why
@@ -106,11 +107,11 @@ class ExposureBreaker(Review):
             return ""
         typical = median(usual)
         if settings.times_usual and one.candidates > max(settings.least, settings.times_usual * typical):
-            return f"{one.candidates} candidates so far where {typical:.0f} are usual"
-        if settings.score_psi and one.candidates >= LEAST_SCORES:
+            return f"{one.candidates:.0f} candidates so far where {typical:.0f} are usual"
+        if settings.score_psi and one.scores.sum() >= LEAST_SCORES:
             apart = psi(np.sum(self._scores[survey], axis=0), one.scores)
             if apart > settings.score_psi:
-                return f"its scores are unlike the usual ones: PSI {apart:.2f} over {one.candidates} candidates"
+                return f"its scores are unlike the usual ones: PSI {apart:.2f} over {one.scores.sum():.0f} candidates"
         return ""
 
     def _close(self, survey: str, newest: float) -> None:

@@ -50,14 +50,19 @@ class DriftWatch(Review):
 
 
 def reviews_of(
-    settings: Settings, scorer: Callable[[], Scorer], metrics: Metrics, health: Health, held: Iterable[Hold] = ()
+    settings: Settings,
+    scorer: Callable[[], Scorer],
+    metrics: Metrics,
+    health: Health,
+    held: Iterable[Hold] = (),
+    share: Callable[[], float] = lambda: 1.0,
 ) -> list[Review]:
     """The reviews in their order: what stops comes first, what only looks comes last.
 
-    held are the exposures that were on hold before this worker began.
+    held are the exposures that were on hold before this worker began; share tells which part of all alerts it sees.
     """
     reviews: list[Review] = [CircuitBreaker(settings.breaker, metrics, health)]
-    exposures = ExposureBreaker(settings.exposures, metrics)
+    exposures = ExposureBreaker(settings.exposures, metrics, share)
     exposures.restore((hold.exposure, hold.mjd, hold.why) for hold in held)
     health.parts["held_exposures"] = exposures.held
     reviews += [exposures, DriftWatch(scorer, metrics)]

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
-from realbogus.stream.kafka.admin import begin, from_end
+from realbogus.stream.kafka.admin import begin, from_end, partitions_of
 from realbogus.stream.kafka.ownership import Ownership
 from realbogus.stream.kafka.settings import (
     CALL_S,
@@ -62,6 +62,7 @@ class KafkaSource:
         self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
         self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
         self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
+        self._there: int | None = None  # partitions that the group reads; None = to be looked up
         self._paused, self._static = False, bool(instance)
         self._complaints = Complaints(self._metrics)
         static = {"group.instance.id": instance} if instance else {}
@@ -139,6 +140,19 @@ class KafkaSource:
     def lag(self) -> dict[Partition, int]:
         """Messages between the last one taken and the end, of partitions read from; costs no call to a broker."""
         return {partition: self._behind(partition, offset) for partition, offset in list(self._next.items())}
+
+    def share(self) -> float:
+        """Which part of the partitions that the group reads is ours, more than 0 and up to 1; 1 while that is unknown.
+
+        Looked up when partitions come and go: costs a call to a broker then.
+        """
+        if self._there is None:
+            try:
+                self._there = sum(1 for _ in partitions_of(self._consumer, self._subscribed))
+            except KafkaException as error:
+                self._there = 0
+                self._complaints(error.args[0])
+        return len(self._assigned) / self._there if self._assigned and len(self._assigned) < self._there else 1.0
 
     def close(self) -> None:
         """Leave the group, at once where membership is dynamic."""
@@ -331,6 +345,7 @@ class KafkaSource:
                 del table[partition]
 
     def _changed(self, kind: str, partitions: Sequence[TopicPartition]) -> None:
+        self._there = None
         self._metrics.rebalances.labels(kind).inc()
         self._metrics.partitions.set(len(self._assigned))
         log.info("%s: %d partitions, now %d", kind, len(partitions), len(self._assigned))
