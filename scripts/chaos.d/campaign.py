@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from realbogus.registry import Registry
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS, WORKERS = 6, 3
 SILENCE_S = 150.0  # without anything new for so long a campaign has failed
-AGAIN_S = 25.0  # s that restarted workers have to read again
+AGAIN_S = 120.0  # s that restarted workers have to write something again
 STARTING_S = 600.0  # the same before anything came: on a busy machine code may have to be compiled first
 CONFIG = """\
 [kafka]
@@ -103,7 +103,6 @@ class Plan:
     delivery: str = "exactly_once"
     shift: int = 0  # of the offsets that are committed
     protocol: str = "classic"  # of the group
-    longest_ms: int = 100
 
 
 @dataclass
@@ -139,8 +138,8 @@ class Progress:
     """How many alerts have ended for readers of committed records, looked up now and then."""
 
     def __init__(self, bootstrap: str, topics: list[str], partitions: int) -> None:
-        self._topics = topics
         self._seen: set[bytes] = set()
+        self.again = 0  # records of alerts that had ended before
         self._reader = Consumer(
             {"bootstrap.servers": bootstrap, "group.id": "chaos-progress", "enable.auto.commit": False, "log_level": 2}
         )
@@ -150,7 +149,9 @@ class Progress:
     def look(self) -> int:
         found = [one.key() for one in self._reader.consume(5000, 0.2) if one.error() is None]
         if found:
+            before = len(self._seen)
             self._seen.update(found)
+            self.again += before + len(found) - len(self._seen)
             self.since = time.monotonic()
         return len(self._seen)
 
@@ -182,15 +183,15 @@ def run(plan: Plan, broker: Broker, alerts: Alerts, models: tuple[Registry, list
         numbers = range(plan.alerts)
         say("compiling, where that is not done yet", 0, plan.alerts)
         expected = audit.Expected(alerts, {name: registry.load(name) for name in names}, numbers)
-        options = ["--longest-ms", str(plan.longest_ms), "--shift", str(plan.shift)]
-        crew = Crew.of(config, folder, WORKERS, chance, *options)
+        crew = Crew.of(config, folder, WORKERS, chance, "--shift", str(plan.shift))
         try:
             for sent in send(broker.bootstrap, topic, alerts, numbers):
                 say("sending alerts", sent, plan.alerts)
                 crew.look()
-            upset(plan, broker, crew, registry, names, [annotated, dead], chance, say)
-            if plan.shift:
-                restart(crew)
+            with closing(Progress(broker.bootstrap, [annotated, dead], PARTITIONS)) as progress:
+                upset(plan, broker, crew, registry, names, progress, chance, say)
+                if plan.shift:
+                    restart(crew, progress)
             problems = crew.leave()
         finally:
             crew.kill()
@@ -220,7 +221,7 @@ def configured(plan: Plan, bootstrap: str, topic: str, models: Path) -> str:
     return CONFIG.format(bootstrap=bootstrap, topic=topic, consumer=lines, delivery=plan.delivery, models=models)
 
 
-def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: list[str], outputs: list[str],
+def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: list[str], progress: Progress,
           chance: random.Random, say: Callable[[str, int, int], None]) -> None:  # fmt: skip
     """Strike until all alerts have ended."""
     n = plan.alerts
@@ -236,37 +237,33 @@ def upset(plan: Plan, broker: Broker, crew: Crew, registry: Registry, names: lis
     if plan.delivery == "exactly_once" and not plan.shift:
         events.append((0.5, lambda: crew.strike(plan.freeze_s, "SIGSTOP"), "freeze"))
     events.sort(key=lambda event: event[0])
-    progress = Progress(broker.bootstrap, outputs, PARTITIONS)
     due = time.monotonic() + plan.strike_every_s
-    try:
-        while True:
-            crew.look()
-            done = progress.look()
-            say(f"{sum(crew.struck.values())} strikes", done, n)
-            while events and done >= events[0][0] * n:
-                _, act, kind = events.pop(0)
-                act()
-                if kind != "freeze":  # that counts itself
-                    crew.struck[kind] += 1
-                progress.since = time.monotonic()
-            if time.monotonic() > due and done > 0:
-                crew.strike(plan.freeze_s, "SIGTERM" if plan.shift else "")
-                due = time.monotonic() + chance.uniform(0.5, 1.5) * plan.strike_every_s
-            silence_s = SILENCE_S if done else STARTING_S
-            if (done >= n and not events) or time.monotonic() - progress.since > silence_s:
-                return
-    finally:
-        progress.close()
+    while True:
+        crew.look()
+        done = progress.look()
+        say(f"{sum(crew.struck.values())} strikes", done, n)
+        while events and done >= events[0][0] * n:
+            _, act, kind = events.pop(0)
+            act()
+            if kind != "freeze":  # that counts itself
+                crew.struck[kind] += 1
+            progress.since = time.monotonic()
+        if time.monotonic() > due and done > 0:
+            crew.strike(plan.freeze_s, "SIGTERM" if plan.shift else "")
+            due = time.monotonic() + chance.uniform(0.5, 1.5) * plan.strike_every_s
+        silence_s = SILENCE_S if done else STARTING_S
+        if (done >= n and not events) or time.monotonic() - progress.since > silence_s:
+            return
 
 
-def restart(crew: Crew) -> None:
+def restart(crew: Crew, progress: Progress) -> None:
     """Let everybody begin again at what is committed, and read what there is: where offsets are wrong it shows."""
     for member in crew.members:
         member.strike(signal.SIGTERM)
     until = time.monotonic() + AGAIN_S
-    while time.monotonic() < until:
+    while not progress.again and time.monotonic() < until:
         crew.look()
-        time.sleep(0.1)
+        progress.look()
 
 
 def committed(bootstrap: str, group: str) -> int:

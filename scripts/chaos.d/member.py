@@ -1,7 +1,8 @@
 """One worker process of a campaign: the real one, with a hook of ours around its delivery.
 
 Between writing the results of a batch and committing it the hook sleeps, so that what strikes the process strikes in
-the middle; now and then it is a very slow output. For the negative controls it commits offsets that are off by one.
+the middle; now and then it is a very slow output. One is told to kill itself there, so that every campaign has a batch
+that was written and not committed. For the negative controls it commits offsets that are off by one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from realbogus.stream.protocols import Delivery, Positions
 from realbogus.stream.running import run_until_told
 from realbogus.telemetry import Health, Metrics, log_to_stderr
 
+LONGEST_S = 0.1  # s of a usual pause
 SLOW_EVERY, SLOW_S = 40, 4.0  # batches, s; longer than the worker's patience, shorter than the transaction
 
 
@@ -70,10 +73,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--slot", type=int, required=True)
-    parser.add_argument("--longest-ms", type=int, default=100)
     parser.add_argument("--working", type=Path)
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--shift", type=int, default=0)
+    parser.add_argument("--dies", type=Path, help="a mark: where it is absent, the process makes it and kills itself")
     options = parser.parse_args()
     settings = config.load(options.config, os.environ)
     log_to_stderr(settings.log.level, settings.log.format, f"worker-{options.slot}")
@@ -87,8 +90,11 @@ def main() -> int:
         batches += 1
         if batches == 2 and options.working:
             options.working.write_text(str(os.getpid()))  # from now on it may be struck
+        if batches == 2 and options.dies and not options.dies.exists():
+            options.dies.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         slow = options.slow and batches % SLOW_EVERY == 0
-        time.sleep(SLOW_S if slow else chance.uniform(0, options.longest_ms / 1000))
+        time.sleep(SLOW_S if slow else chance.uniform(0, LONGEST_S))
 
     reports: list[dict[str, Any]] = [{}]
 
