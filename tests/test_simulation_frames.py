@@ -22,7 +22,7 @@ from realbogus.simulation.exposure import (
     register,
 )
 from realbogus.simulation.night import plan
-from realbogus.simulation.optics import PSF, draw_psf, paint_points
+from realbogus.simulation.optics import PSF, draw_psf, paint_points, sow, spatial_psf
 from realbogus.simulation.pointing import observe
 from realbogus.simulation.scene import draw_scene
 from realbogus.simulation.subtraction import alard_lupton, gaussian_basis, mesh_background
@@ -217,8 +217,8 @@ def test_the_table_of_a_profile_agrees_with_the_moffat_formula(beta):
     image = np.zeros((41, 41))
     paint_points(image, np.array([[20.0, 20.0, 1.0]]), psf, 1e-9)
     y, x = np.mgrid[-20:21, -20:21].astype(float)
-    thirds = [(u, v) for u in (-1 / 3, 0, 1 / 3) for v in (-1 / 3, 0, 1 / 3)]
-    fine = np.mean([(1 + ((x + u) ** 2 + (y + v) ** 2) / a**2) ** -beta for u, v in thirds], axis=0)
+    gauss = [(u / 12**0.5, v / 12**0.5) for u in (-1, 1) for v in (-1, 1)]
+    fine = np.mean([(1 + ((x + u) ** 2 + (y + v) ** 2) / a**2) ** -beta for u, v in gauss], axis=0)
     plain = np.where(np.maximum(abs(x), abs(y)) < 3, fine, (1 + (x**2 + y**2) / a**2) ** -beta)
     np.testing.assert_allclose(image, plain * (beta - 1) / (np.pi * a * a), atol=1e-6 * image.max(), rtol=1e-3)
 
@@ -248,3 +248,22 @@ def test_bright_cores_leave_mirrored_ghosts_by_crosstalk():
     bright = frame.image > 0.1 * recipe.saturation_dn
     assert marked.any()
     assert bright[:, ::-1][marked].mean() > 0.9
+
+
+def test_faint_points_give_their_light_where_painted_ones_do():
+    rng = np.random.default_rng(8)
+    psf = draw_psf(rng, 2.0)
+    points = np.column_stack([rng.uniform(20.0, 107.0, (40, 2)), np.full(40, 50.0)])
+    painted, sown = np.zeros((128, 128)), np.zeros((128, 128))
+    paint_points(painted, points, psf, 1e-3)
+    sow(sown, points)
+    blurred = convolve_varying(sown, spatial_psf(psf, 15))
+    assert sown.sum() == pytest.approx(points[:, 2].sum())
+    assert np.abs(blurred - painted).max() < 0.1 * painted.max()  # a tenth of light that is itself below the noise
+    assert np.corrcoef(blurred.ravel(), painted.ravel())[0, 1] > 0.995
+
+
+def test_points_beyond_the_frame_are_not_sown():
+    image = np.zeros((16, 16))
+    sow(image, np.array([[-3.0, 5.0, 9.0], [15.5, 5.0, 9.0], [5.0, 20.0, 9.0]]))
+    assert not image.any()

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from realbogus.simulation.exposure import convolve_varying
-from realbogus.simulation.optics import Image
+from realbogus.simulation.optics import Image, cubic
 
 Floats = NDArray[np.float64]
 WINDOW_PX = 1.05  # sigma of the window for the second moments
@@ -187,22 +187,13 @@ def _ring_median(d: Image, missing: NDArray[np.bool_], j: int, i: int) -> float:
 
 
 @njit(cache=True)
-def _cubic(t: float, weights: Floats) -> None:
-    """Weights of Catmull and Rom's cubic for the pixels -1, 0, 1, 2 at a fraction t in [0, 1)."""
-    weights[0] = 0.5 * t * (t * (2.0 - t) - 1.0)
-    weights[1] = 0.5 * (t * t * (3.0 * t - 5.0) + 2.0)
-    weights[2] = 0.5 * t * (t * (4.0 - 3.0 * t) + 1.0)
-    weights[3] = 0.5 * t * t * (t - 1.0)
-
-
-@njit(cache=True)
 def _shifted(psf: Image, fx: float, fy: float) -> Image:
     """The inner 11 x 11 pixels of the PSF moved by a fraction of a pixel; bilinear shifts would blur it."""
     out = np.zeros((11, 11))
     wx, wy = np.empty(4), np.empty(4)
     i0, j0 = math.floor(-fx), math.floor(-fy)
-    _cubic(-fx - i0, wx)
-    _cubic(-fy - j0, wy)
+    cubic(-fx - i0, wx)
+    cubic(-fy - j0, wy)
     c = psf.shape[0] // 2 - 5
     for v in range(11):
         for u in range(11):

@@ -21,6 +21,8 @@ from realbogus.simulation.scene import Scene
 from realbogus.simulation.subtraction import Floats, alard_lupton, gaussian_basis, mesh_background
 from realbogus.simulation.zogy import Half, zogy
 
+FAILED_PSF = 3.0  # by how much errors of a PSF's model are larger where it fails
+
 
 @dataclass(frozen=True)
 class Subtracted:
@@ -40,7 +42,7 @@ def with_alard_lupton(
     science: Image, template: Image,
 ) -> Subtracted | None:  # fmt: skip
     """By a fitted kernel of order 0, 1 or 2 over the frame, then a matched filter; None if there are too few stars."""
-    psf = believed_psf(rng, how.psf, recipe.psf_model_error)
+    psf, _ = _believed(rng, recipe, how, reference)
     variance = _variance(science, how, reference)
     order = int(rng.choice([0, 1, 2], p=[0.15, 0.35, 0.5]))
     done = alard_lupton(science, template, variance, _kernel_stars(scene, how), gaussian_basis(), order)
@@ -59,8 +61,7 @@ def with_zogy(
     science: Image, template: Image,
 ) -> Subtracted:  # fmt: skip
     """By the proper difference; the PSFs and the flux ratio that it rests on have the errors of the recipe."""
-    psf = believed_psf(rng, how.psf, recipe.psf_model_error)
-    reference_psf = believed_psf(rng, reference.psf, recipe.psf_model_error)
+    psf, reference_psf = _believed(rng, recipe, how, reference)
     scale = 10.0 ** (0.4 * (reference.zero_point - how.zero_point)) * float(np.exp(rng.normal(0.0, recipe.gain_error)))
     new, old = science - np.nanmedian(science[::4, ::4]), template - np.nanmedian(template[::4, ::4])
     new -= mesh_background(new - old / scale)
@@ -77,6 +78,13 @@ def with_zogy(
 
 
 ENGINES: Mapping[str, Engine] = {"alard-lupton": with_alard_lupton, "zogy": with_zogy}
+
+
+def _believed(rng: np.random.Generator, recipe: Recipe, how: Conditions, reference: Reference) -> tuple[PSF, PSF]:
+    """The PSFs of frame and template as the pipeline models them; now and then a model of the frame's fails."""
+    worse = FAILED_PSF if rng.random() < recipe.psf_failures else 1.0
+    width, wings = recipe.psf_model_error, recipe.psf_wings_error
+    return believed_psf(rng, how.psf, worse * width, worse * wings), believed_psf(rng, reference.psf, width, wings)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from realbogus.simulation.defects import Damage, Detector, bright_stars, damage_reference, damage_science
-from realbogus.simulation.optics import POWERS, PSF, Image, draw_psf, paint_points, polynomial, spatial_psf
+from realbogus.simulation.optics import POWERS, PSF, Image, draw_psf, paint_points, polynomial, sow, spatial_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_galaxies
 
+FAINT = 10.0  # noises of a pixel: points of less light, S/N 3 or so, are not painted one by one
 PAD = 12  # pixels by which the reference frame is larger on each side
 DAY_S = 86400.0
 
@@ -177,8 +178,9 @@ def _paint_scene(
     points[:, 0] += dx + pad
     points[:, 1] += dy + pad
     noise = math.sqrt(how.sky_dn / how.gain)
-    paint_points(image, points, how.psf, 0.03 * noise if epochs is None else 0.01 * noise)
-    image += _galaxy_light(scene.galaxies, how, image.shape, scene.side, pad)
+    faint = np.abs(points[:, 2]) < FAINT * noise
+    paint_points(image, points[~faint], how.psf, 0.03 * noise if epochs is None else 0.01 * noise)
+    image += _blurred_light(scene.galaxies, points[faint], how, image.shape, scene.side, pad)
 
 
 def _event_points(event: Event, how: Conditions, epochs: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -192,14 +194,17 @@ def _event_points(event: Event, how: Conditions, epochs: NDArray[np.float64] | N
     return np.array([[*event.place(float(t)), flux / 5.0] for t in steps])
 
 
-def _galaxy_light(galaxies: Galaxies, how: Conditions, shape: tuple[int, ...], side: int, pad: float) -> Image:
-    """Galaxies convolved with the varying PSF: three convolutions, one a term of its surface."""
+def _blurred_light(
+    galaxies: Galaxies, faint: NDArray[np.float64], how: Conditions, shape: tuple[int, ...], side: int, pad: float
+) -> Image:
+    """Galaxies and faint points convolved with the varying PSF: three convolutions, one a term of its surface."""
     dx, dy = how.mapping.shift(galaxies.x, galaxies.y, side)
     moved = Galaxies(
         galaxies.x + dx, galaxies.y + dy, galaxies.mag, galaxies.radius, galaxies.index, galaxies.ratio, galaxies.angle
     )
     flux = 10.0 ** (-0.4 * (galaxies.mag - how.zero_point))
     layer = paint_galaxies(moved, flux, (shape[0], shape[1]), pad)
+    sow(layer, faint)
     return convolve_varying(layer, spatial_psf(how.psf, 15))
 
 

@@ -18,7 +18,8 @@ BRIGHTER_FATTER = 0.04  # growth of the width of a star near the full well
 FALLOFF_STEPS = 4096  # of the table of a profile; errs by 1e-6 of the peak
 SKEW = 35  # where it begins in the vector of parameters
 KNOWN_SKEW = 0.5  # the share of the skew that a pipeline's model of the PSF follows
-NEAR_PX = 3.0  # from the centre: where pixels are averaged over 3 x 3 places, since the PSF is undersampled
+NEAR_PX = 3.0  # from the centre: where pixels are averaged over 2 x 2 places, since the PSF is undersampled
+GAUSS = 0.5 / math.sqrt(3.0)  # pixels from the middle to these places: exact for cubics, where the PSF is near to one
 POWERS = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0))  # of v and u, in the order of polynomial()
 Points = NDArray[np.float64]  # (N, 3): x, y, flux
 
@@ -75,9 +76,12 @@ def draw_psf(
     return PSF(float(fwhm_px), beta, e1, e2, slopes, bowl, ripples, skews)
 
 
-def believed_psf(rng: np.random.Generator, psf: PSF, error: float) -> PSF:
-    """The PSF as a pipeline models it: the same over the frame, with this rms relative error of its width."""
-    width, wings, e1, e2 = rng.normal(0.0, [error, 0.3, 0.3 * error, 0.3 * error])
+def believed_psf(rng: np.random.Generator, psf: PSF, error: float, wings_error: float) -> PSF:
+    """The PSF as a pipeline models it: the same over the frame, with these rms errors of its width (relative) and beta.
+
+    An error of beta by 0.3 at the same width is one of a tenth of the light in the middle pixel.
+    """
+    width, wings, e1, e2 = rng.normal(0.0, [error, wings_error, 0.3 * error, 0.3 * error])
     skew = tuple(KNOWN_SKEW * one for one in psf.skew)
     return PSF(psf.fwhm_px * (1.0 + width), max(psf.beta + wings, 2.0), psf.e1 + e1, psf.e2 + e2, skew=skew)
 
@@ -85,6 +89,31 @@ def believed_psf(rng: np.random.Generator, psf: PSF, error: float) -> PSF:
 def paint_points(image: Image, points: Points, psf: PSF, faintest: float) -> None:
     """Add point sources to image, each out to where its profile falls below faintest DN a pixel."""
     _paint_points(image, np.ascontiguousarray(points, np.float64), psf.parameters(), falloff(psf.beta), faintest)
+
+
+@njit(cache=True)
+def sow(image: Image, points: Points) -> None:
+    """Add points as light not yet blurred: each over 4 x 4 pixels by the cubic of Catmull and Rom, its sum kept."""
+    rows, columns = image.shape
+    wx, wy = np.empty(4), np.empty(4)
+    for k in range(points.shape[0]):
+        i, j = math.floor(points[k, 0]), math.floor(points[k, 1])
+        if i < 1 or j < 1 or i + 2 >= columns or j + 2 >= rows:
+            continue
+        cubic(points[k, 0] - i, wx)
+        cubic(points[k, 1] - j, wy)
+        for n in range(4):
+            for m in range(4):
+                image[j + n - 1, i + m - 1] += points[k, 2] * wy[n] * wx[m]
+
+
+@njit(cache=True)
+def cubic(t: float, weights: NDArray[np.float64]) -> None:
+    """Weights of Catmull and Rom's cubic for the pixels -1, 0, 1, 2 at a fraction t in [0, 1)."""
+    weights[0] = 0.5 * t * (t * (2.0 - t) - 1.0)
+    weights[1] = 0.5 * (t * t * (3.0 * t - 5.0) + 2.0)
+    weights[2] = 0.5 * t * (t * (4.0 - 3.0 * t) + 1.0)
+    weights[3] = 0.5 * t * t * (t - 1.0)
 
 
 def falloff(beta: float) -> NDArray[np.float64]:
@@ -151,11 +180,11 @@ def _add(
         near_row = abs(dy) < NEAR_PX
         for i in range(max(math.ceil(x - r), 0), min(math.floor(x + r), columns - 1) + 1):
             dx = i - x
-            fine = 1 if near_row and abs(dx) < NEAR_PX else 0
+            places, offset = (2, GAUSS) if near_row and abs(dx) < NEAR_PX else (1, 0.0)
             total = 0.0
-            for n in range(-fine, fine + 1):
-                for m in range(-fine, fine + 1):
-                    sx, sy = dx + m / 3.0, dy + n / 3.0
+            for n in range(places):
+                for m in range(places):
+                    sx, sy = dx + (2 * m - 1) * offset, dy + (2 * n - 1) * offset
                     q = p11 * sx * sx + p12 * sx * sy + p22 * sy * sy
                     scale = 1.0 / math.sqrt(sx * sx + sy * sy + 0.5)
                     u, v = sx * scale, sy * scale
@@ -163,7 +192,7 @@ def _add(
                     place = FALLOFF_STEPS / (1.0 + q)
                     k = min(int(place), FALLOFF_STEPS - 1)
                     total += table[k] + (place - k) * (table[k + 1] - table[k])
-            image[j, i] += norm * total / (9.0 if fine else 1.0)
+            image[j, i] += norm * total / (places * places)
 
 
 @njit(cache=True)

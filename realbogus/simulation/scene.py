@@ -155,8 +155,8 @@ def _variables(
     for serial in range(first, first + count):
         mag = float(np.clip(rng.normal(recipe.variable_mag, recipe.variable_mag_spread), 12.5, 21.0))
         x, y = rng.uniform(0, recipe.side, 2)
-        swing = recipe.variable_swing * np.exp(rng.normal(0.0, 0.7))
-        amplitude = float(np.clip(swing * 10 ** (0.12 * (mag - 17.5)), 0.03, 1.2))
+        swing = recipe.variable_swing * np.exp(rng.normal(0.0, 0.85))
+        amplitude = float(np.clip(swing * 10 ** (0.12 * (mag - 17.5)), 0.03, 2.0))
         period, host = float(10.0 ** rng.uniform(-1, 2.5)), -1
         if rng.random() < 1 / 6 and galaxies.x.size:
             host = int(rng.choice(galaxies.x.size, p=_weights(galaxies.mag, 19.0)))

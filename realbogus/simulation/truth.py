@@ -37,7 +37,7 @@ _BY_BIT = (  # in order of precedence
     (Defect.GHOST, "ghost"),
     (Defect.BAD_FLAT, "bad_flat"),
 )
-LEAST_SHARE = 0.4  # of the measured flux that a true change must account for
+LEAST_SHARE = 0.5  # of the measured flux that a true change must account for
 DIPOLE_PX = 0.2  # displacement from which a residual is called a dipole
 
 

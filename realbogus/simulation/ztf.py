@@ -19,7 +19,7 @@ from realbogus.simulation.scene import Scene
 from realbogus.simulation.truth import Truth, Verdict
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-QUOTED_WIDTH = 1.36  # FWHM that the survey quotes over that of the profile within a pixel; real packets, in the median
+QUOTED_WIDTH = 1.55  # FWHM that the survey quotes over that of the profile within a pixel; real packets, in the median
 HISTORY = (  # noqa: SIM905 (a list of words reads better than one of strings)
     "jd fid pid diffmaglim pdiffimfilename programpi programid candid isdiffpos tblid nid rcid field xpos ypos ra dec "
     "magpsf sigmapsf chipsf magap sigmagap distnr magnr sigmagnr chinr sharpnr sky magdiff fwhm classtar mindtoedge "
