@@ -70,6 +70,14 @@ def test_events_are_told_once_however_often_they_come(capsys):
     assert "mag" not in found[2]
 
 
+def test_whoever_waits_for_somebody_who_never_answers_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(vtp_client, "FIRST_WAIT_S", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    assert main(["subscribe", "--vtp", address, "--until-idle", "0.05"]) == 3
+    assert "nobody answers" in capsys.readouterr().err
+
+
 def test_an_xpath_expression_is_applied_by_the_broadcaster(capsys):
     with broadcasting(LOW, HIGH) as address:
         (one,) = seen(

@@ -13,7 +13,7 @@ is no terminal. Retractions are shown whatever their score and magnitude: they m
 A broadcaster applies XPath expressions before it sends; several mean any of them. It has no replay: a topic has, with
 --from-beginning, or with --group, which goes on where the last run ended. --save keeps events as the archive does, a
 file each in a tree of dates with an index a day. Ctrl-C ends it. Exit codes: 0 done, 2 the call was wrong, 3 the topic
-cannot be read.
+cannot be read or, with --until-idle, nobody answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from realbogus.errors import ConfigError, VOEventError
+from realbogus.errors import ConfigError, StreamError, VOEventError
 from realbogus.publish.archive import Archive
 from realbogus.stream.kafka import following
 from realbogus.subscribing import cutouts, vtp_client
@@ -131,8 +131,10 @@ def _wanted(source: Iterator[bytes | None], wishes: Wishes, until_idle_s: float 
     seen: dict[str, None] = {}
     busy = time.monotonic()
     for xml in source:
-        if xml is None:
+        if not xml:
             if until_idle_s is not None and time.monotonic() - busy >= until_idle_s:
+                if xml == vtp_client.NOBODY:
+                    raise StreamError("nobody answers at this address")
                 return
             continue
         busy = time.monotonic()

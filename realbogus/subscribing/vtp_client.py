@@ -12,6 +12,7 @@ from realbogus.publish import vtp
 
 log = logging.getLogger(__name__)
 
+NOBODY = b""  # stands for a pause without a connection
 TICK_S = 0.5  # s; how often a silent line lets the caller think
 SILENCE_S = 150.0  # s without a sign of life (one is due every 60), after which the line counts as dead
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0  # s between two attempts to connect, doubling
@@ -22,7 +23,9 @@ EVENT_BYTES = 1 << 20  # largest frame taken
 def follow(
     host: str, port: int, *, filters: Sequence[str] = (), name: str = "ivo://realbogus.subscriber/anonymous"
 ) -> Generator[bytes | None, None, None]:
-    """Events as bytes, unchecked, for ever; None now and then while nothing comes. An event is acked when asked on.
+    """Events as bytes, unchecked, for ever; now and then None while nothing comes, NOBODY while there is no connection.
+
+    An event is acked when asked on.
 
     filters are XPath expressions for the broadcaster, which sends what any of them finds.
     """
@@ -113,8 +116,8 @@ def _ivorn(event: bytes) -> str:
     return after.partition(b'"')[0].decode("ascii", "replace") or "ivo://unknown/event#unknown"
 
 
-def _pause(seconds: float) -> Iterator[None]:
+def _pause(seconds: float) -> Iterator[bytes]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        yield None
+        yield NOBODY
         time.sleep(min(TICK_S, max(0.0, end - time.monotonic())))
