@@ -120,7 +120,7 @@ def _without_model(alerts: AlertBatch, row: int) -> Rejected:
     return Rejected(
         index=int(alerts.index[row]),
         reason=Reason.NO_MODEL,
-        detail=f"no model is configured for survey {alerts.survey}",
+        detail=f"no model is configured for survey {alerts.survey}; `realbogus models list` tells what there is",
         survey=alerts.survey,
         candid=int(alerts.candid[row]),
         object_id=alerts.object_id[row],

@@ -11,12 +11,13 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from realbogus.alerts import COLUMNS
 from realbogus.cli.train import _trials
+from realbogus.drift import counted, psi, reference_of, shares
 from realbogus.errors import ConfigError, LabelError
 from realbogus.features import CATALOGUE, FEATURE_SETS
 from realbogus.model import model_from
 from realbogus.training import evaluate, fit
 from realbogus.training.examples import check_closure, joined
-from realbogus.training.fit import Recipe, out_of_fold, train, weights
+from realbogus.training.fit import Recipe, out_of_fold, train, transferred, weights
 from realbogus.training.package import package
 from realbogus.training.search import SPACE, candidates, search, steps
 from realbogus.training.splits import LATER, SPLITS, UNTESTED, folds
@@ -187,6 +188,45 @@ def test_without_packets_simulated_alerts_are_judged():
     assert "simulated" not in metrics
 
 
+def test_a_model_of_simulated_alerts_tells_that_it_saw_no_packet_and_how_it_does_on_them():
+    made, packets = examples(240, source="simulated", seed=1), examples(240, seed=2)
+    result = train(made, QUICK, threads=1)
+    untried = package("made", "1", FEATURE_SET, made, result)["card.md"].decode()
+    result.metrics["transfer"] = transferred(result, packets)
+    tried = package("made", "1", FEATURE_SET, made, result)["card.md"].decode()
+    assert "It has seen no real packet" in untried
+    assert "Nothing is known of how it does on real alerts" in untried
+    assert "## On real packets" in tried
+    assert "Nothing is known" not in tried
+    told = result.metrics["transfer"]
+    score = result.forest.score(packets.X)
+    assert told["overall"]["auc"]["value"] == pytest.approx(roc_auc_score(packets.is_real, score), abs=1e-6)
+    passed = (score[~packets.is_real] >= result.threshold).mean()
+    assert told["at_threshold"]["fpr"]["value"] == pytest.approx(passed, abs=1e-6)
+    assert f"AUC {told['overall']['auc']['value']:.3f}" in tried
+
+
+def test_a_boosted_model_is_told_as_such_and_is_the_forest_alone_without():
+    assert f"{QUICK.trees} extra trees and {QUICK.boosted} boosted trees on" in files()["card.md"].decode()
+    table = examples()
+    alone, whole = (fit.fit(table, replace(QUICK, boosted=n), 1) for n in (0, QUICK.boosted))
+    assert (whole.votes, whole.trees) == (QUICK.trees, QUICK.trees + QUICK.boosted)
+    np.testing.assert_array_equal(whole.value[: alone.nodes], alone.value)
+    assert auc_of(whole, table) > auc_of(alone, table) - 0.02
+
+
+def auc_of(forest, table):
+    return roc_auc_score(table.is_real, forest.score(table.X))
+
+
+def test_the_model_brings_the_scores_that_it_expects_held_out():
+    reference = model_from(files()).manifest["reference"]["score"]
+    table = examples()
+    score = out_of_fold(table, folds(table, "exposures", QUICK.folds, QUICK.seed), QUICK, threads=1)
+    assert reference == shares(score, table.is_real)
+    assert psi(reference_of(model_from(files()).manifest), counted(score)) < 0.01
+
+
 def test_the_model_carries_its_evidence():
     manifest = model_from(files()).manifest
     overall = manifest["metrics"]["splits"]["exposures"]["overall"]
@@ -232,6 +272,10 @@ def test_the_tale_of_work_done_never_outruns_its_total():
         ({"folds": 1}, "folds"),
         ({"fpr": 0.0}, "fpr"),
         ({"simulated_weight": 0.0}, "simulated_weight"),
+        ({"boosted": -1}, "boosted"),
+        ({"trees": 4990, "boosted": 11}, "boosted"),
+        ({"boosted": 5, "boosted_leaves": 1}, "boosted_leaves"),
+        ({"boosted": 5, "boosted_share": 1.0}, "boosted_share"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(change, message):

@@ -39,7 +39,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from realbogus import archives, config, tables
 from realbogus.cli.publish import open_ledger, open_outbox
-from realbogus.errors import ConfigError, PacketError
+from realbogus.errors import ConfigError, PacketError, Reason
+from realbogus.manifest import from_bytes
 from realbogus.model import load_model
 from realbogus.packets.schemas import read_schema
 from realbogus.policy import Policy
@@ -120,6 +121,8 @@ def run(options: argparse.Namespace) -> int:
             paths, options.out, plan, processes=options.jobs, resume=options.resume, events_to=sink, progress=bar
         )
     _tell(console, summary, options.out, bar.seconds())
+    if summary.rejected.get(Reason.NO_MODEL):
+        _tell_of_models(console, Registry(options.models or shipped("models")), set(plan.models))
     return 1 if summary.torn else 0
 
 
@@ -240,6 +243,16 @@ class Bar(Listener):
     def seconds(self) -> float:
         """Since the work began."""
         return time.monotonic() - self._begun if self._begun is not None else 0.0
+
+
+def _tell_of_models(console: Console, registry: Registry, judged: set[str]) -> None:
+    """Which models there are for surveys that have none here. They judge only where they are named."""
+    for spec in registry.names():
+        manifest = from_bytes((registry.path(spec) / "manifest.json").read_bytes())
+        for survey in sorted(set(manifest["surveys"]) - judged):
+            made = " from simulated alerts alone" if manifest["metrics"]["judged_on"] == "simulated" else ""
+            advice = f"{spec} was made for {survey}{made}: --survey-model {survey}={spec}"
+            console.print(advice, markup=False, highlight=False, soft_wrap=True)
 
 
 def _tell(console: Console, summary: Summary, out: Path, seconds: float) -> None:

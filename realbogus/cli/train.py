@@ -8,7 +8,10 @@
 The model is judged on alerts held out by exposure, night, field, in later nights and at random, and beside other
 methods on the same rows; then fitted on all and written to MODELS/NAME/VERSION with its card. Versions are never
 overwritten. The same input, options and libraries give the same bytes. With packets, threshold, calibration and
-results are of packets alone; simulated nights only help to fit.
+results are of packets alone; simulated nights only help to fit. With --transfer they alone are fitted and judged, and
+the card tells how the model does on the packets, none of which it has seen:
+
+    realbogus train --simulated a/ b/ --transfer --packets packets/ztf --manifest manifest.csv --name made --version 1
 
 --search tries other recipes first (kind, leaf size, features tried, class and S/N weights) and takes the best; the
 whole search is run again inside folds, so that the card can tell what it really gains. A number of recipes gives the
@@ -26,6 +29,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -39,7 +43,7 @@ from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.training.card import FIGURES, TITLES, figure, said_of
 from realbogus.training.examples import Examples
-from realbogus.training.fit import KINDS, Recipe, train
+from realbogus.training.fit import KINDS, Recipe, train, transferred
 from realbogus.training.package import package
 from realbogus.training.search import Found, search, steps
 
@@ -55,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made.add_argument("--name", required=True, help="of the model: small letters, digits, dots and dashes")
     made.add_argument("--version", required=True, help="of the model, likewise")
     made.add_argument("--models", type=Path, metavar="DIR", help="where models are kept (default: the shipped ones)")
+    made.add_argument(
+        "--transfer", action="store_true", help="fit on simulated nights alone; tell how that does on the packets"
+    )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--feature-set", choices=FEATURE_SETS, default=_default_set(), help="(default: %(default)s)")
     recipe.add_argument("--kind", choices=KINDS, default=DEFAULT.kind, help="of forest (default: %(default)s)")
@@ -99,7 +106,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, judge, fit, write, tell."""
-    if problems := data_problems(options):
+    problems = data_problems(options)
+    if options.transfer and not (options.packets and options.simulated):
+        problems.append("--transfer needs both, --simulated to fit and --packets to judge")
+    if problems:
         raise ConfigError(problems)
     registry, spec = Registry(options.models or shipped("models")), f"{options.name}/{options.version}"
     registry.check_new(spec)
@@ -118,13 +128,18 @@ def run(options: argparse.Namespace) -> int:
     _trials(options.search, 1.0)
     console = Console(stderr=True)
     with progress_bar(console) as progress:
-        table = read_examples(options, FEATURE_SETS[options.feature_set], progress)
+        names = FEATURE_SETS[options.feature_set]
+        table = read_examples(_with(options, packets=None) if options.transfer else options, names, progress)
         searched = _search(table, recipe, options, progress) if options.search else None
         recipe = searched.recipe if searched else recipe
         bar = progress.add_task("judging and fitting", total=recipe.steps())
         trained = train(table, recipe, lambda done: progress.update(bar, advance=1, description=done), options.threads)
         if searched:
             trained.metrics["search"] = searched.told
+        if options.transfer:
+            trained.metrics["transfer"] = transferred(
+                trained, read_examples(_with(options, simulated=[]), names, progress)
+            )
         progress.update(bar, completed=recipe.steps())
     files = package(options.name, options.version, options.feature_set, table, trained)
     model = model_from(files)
@@ -135,6 +150,10 @@ def run(options: argparse.Namespace) -> int:
     made = {"model": spec, "folder": str(folder), "sha256": model.id.sha256, "bytes": size}
     print(json.dumps(made | {name: overall[name]["value"] for name in said_of(model.manifest["metrics"])}))
     return 0
+
+
+def _with(options: argparse.Namespace, **changes: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(options), **changes})
 
 
 def _search(table: Examples, recipe: Recipe, options: argparse.Namespace, progress: Progress) -> Found:

@@ -35,6 +35,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         _data(training),
         "## How good it is",
         _results(metrics),
+        *(["## On real packets", _transfer(metrics["transfer"])] if "transfer" in metrics else []),
         "## Threshold",
         _thresholds(manifest),
         "## Limits",
@@ -100,6 +101,20 @@ def _results(metrics: Mapping[str, Any]) -> str:
             f"at 5 % {figure('mdr', overall['mdr_at_fpr_5'])}."
         )
     return "\n\n".join(parts)
+
+
+def _transfer(found: Mapping[str, Any]) -> str:
+    """What a model of simulated alerts does on real ones."""
+    told, there = found["overall"], found["at_threshold"]
+    auc, at5, at10 = (figure(name, told[name]) for name in ("auc", "mdr_at_fpr_5", "mdr_at_fpr_10"))
+    fpr, mdr = (figure("mdr", there[name]) for name in ("fpr", "mdr"))
+    said = (
+        f"It has seen none of them. On {found['rows']} real packets with labels ({found['real']} real, "
+        f"{found['bogus']} bogus): AUC {auc}, MDR at 5 % FPR {at5}, at 10 % {at10}. The cut chosen on simulated alerts "
+        f"passes {fpr} of their bogus and loses {mdr} of their real."
+    )
+    beside = "Beside other scores, on the identical rows that have them:"
+    return "\n\n".join([said, *([beside, _paired(found["paired"])] if found.get("paired") else [])])
 
 
 def _splits(metrics: Mapping[str, Any]) -> str:

@@ -139,6 +139,18 @@ def threshold_table(examples: Examples, score: Column, seed: int) -> list[dict[s
     return table
 
 
+def rates_at(cut: float, examples: Examples, score: Column, seed: int) -> dict[str, Any]:
+    """FPR and MDR at a cut that was chosen elsewhere, with intervals."""
+
+    def rates(rows: NDArray[np.int64]) -> dict[str, float]:
+        passed, real = score[rows] >= cut, examples.is_real[rows]
+        if real.all() or not real.any():
+            return {"fpr": float("nan"), "mdr": float("nan")}
+        return {"fpr": float(passed[~real].mean()), "mdr": float((~passed[real]).mean())}
+
+    return with_intervals(rates, examples.group, seed)
+
+
 def subsets(examples: Examples, score: Column, seed: int) -> dict[str, Any]:
     """Share of each named subset at or above the cuts at 5 and 10 % false positives."""
     found = {}

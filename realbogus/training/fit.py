@@ -141,6 +141,13 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
     )
 
 
+def transferred(trained: Trained, examples: Examples) -> dict[str, Any]:
+    """How a model does on alerts of another kind than those that it was fitted, calibrated and judged on."""
+    score, seed = trained.forest.score(examples.X), trained.recipe.seed
+    found = evaluate.evaluate(examples, score, trained.calibration(score), seed)
+    return {**found, "at_threshold": evaluate.rates_at(trained.threshold, examples, score, seed)}
+
+
 def _held_out(examples: Examples, split: str, recipe: Recipe, tell: Tell, threads: int) -> tuple[Folds, Column]:
     """The folds of a split, and the score of each row by a forest that saw no row of its fold."""
     fold = folds(examples, split, recipe.folds, recipe.seed)

@@ -25,18 +25,26 @@ LIMITS = (
 PACKET_LIMITS = (
     "The label of the real packets is not human. Its hard cases are residuals on bright stars, some of which are "
     "variables badly subtracted; nothing is claimed at a false positive rate of 1 %, where a handful of them decides.",
-    "Kind and leaf size of the default recipe were chosen among a dozen on these folds, which flatters it a little.",
+    "Kind, leaf size and boosted part of the default recipe were chosen among some twenty on these folds, which flatters "
+    "it a little.",
     "Few nights carry most of the real packets, which are samples that brokers published, not a fair draw of a night.",
 )
 IMPORTED_LIMITS = (
     "Imported: it was fitted elsewhere, on alerts that are not known here. The rows named above calibrated and judged "
     "it; it may have learnt from them, and then the figures flatter it.",
 )
+ONLY_SIMULATED_LIMITS = (
+    "It has seen no real packet: fitted, calibrated and judged on simulated alerts, for those who have no labels yet. "
+    "Its threshold and p_real are of simulated alerts; choose the cut by how many alerts you can follow.",
+)
+UNTRIED_LIMITS = ("Nothing is known of how it does on real alerts: no labelled packet of the survey was at hand.",)
 SIMULATED_LIMITS = ("Simulated frames are cleaner than the sky: expect worse on real alerts, and measure it.",)
-LICENCE = (
-    "BSD-3-Clause, as realbogus. The packets it was trained on are public survey data published as samples by brokers; "
+LICENCE = "BSD-3-Clause, as realbogus."
+OF_PACKETS = (
+    " The packets it was trained on are public survey data published as samples by brokers; "
     "none of them is contained here: golden.npz holds made-up rows."
 )
+OF_SIMULATIONS = " The alerts it was trained on were made by `realbogus simulate`; golden.npz holds made-up rows."
 
 
 def package(name: str, version: str, feature_set: str, examples: Examples, trained: Trained) -> dict[str, bytes]:
@@ -90,8 +98,10 @@ def describe(name: str, version: str, feature_set: str, examples: Examples, trai
             *LIMITS,
             *(PACKET_LIMITS if mixed[0] else ()),
             *(SIMULATED_LIMITS if mixed[1] else ()),
+            *(ONLY_SIMULATED_LIMITS if not mixed[0] else ()),
+            *(UNTRIED_LIMITS if not mixed[0] and "transfer" not in trained.metrics else ()),
         ],
-        "licence": LICENCE,
+        "licence": LICENCE + (OF_PACKETS if mixed[0] else OF_SIMULATIONS),
         "parent": None,
     }
 
