@@ -16,6 +16,7 @@ from realbogus.errors import ConfigError, LabelError
 from realbogus.features import CATALOGUE, FEATURE_SETS
 from realbogus.model import model_from
 from realbogus.training import evaluate, fit
+from realbogus.training.baselines import baselines
 from realbogus.training.examples import check_closure, joined
 from realbogus.training.fit import Recipe, out_of_fold, train, transferred, weights
 from realbogus.training.package import package
@@ -213,6 +214,15 @@ def test_a_boosted_model_is_told_as_such_and_is_the_forest_alone_without():
     assert (whole.votes, whole.trees) == (QUICK.trees, QUICK.trees + QUICK.boosted)
     np.testing.assert_array_equal(whole.value[: alone.nodes], alone.value)
     assert auc_of(whole, table) > auc_of(alone, table) - 0.02
+
+
+def test_a_feature_that_no_alert_has_does_not_stop_training():
+    table = examples(120)
+    table.X[:, 9] = np.nan
+    forest = fit.fit(table, QUICK, 1)
+    assert 9 not in forest.feature[forest.left >= 0]
+    fold = folds(table, "exposures", 2, 1)
+    assert np.isfinite(baselines(table, table.weight, fold, 1).scores["gradient boosting"]).all()
 
 
 def auc_of(forest, table):

@@ -71,6 +71,12 @@ def ranked(known: NDArray[np.float32], fresh: NDArray[np.float32], sign: int) ->
     return share if sign > 0 else 1 - share
 
 
+def with_blanks_filled(X: Matrix) -> Matrix:
+    """X (N, F) with 0 in the features that no row has: scikit-learn's boosting cannot bin them, nor split by them."""
+    blank = np.isnan(X).all(axis=0)
+    return np.where(blank, np.float32(0), X) if blank.any() else X
+
+
 def _filled(values: NDArray[np.float32], known: NDArray[np.float32]) -> Column:
     there = known[np.isfinite(known)]
     return np.where(np.isfinite(values), values, np.median(there) if len(there) else 0.0).astype(np.float64)
@@ -84,7 +90,7 @@ def _fitted(name: str, X: Matrix, is_real: np.ndarray, weight: Column, seed: int
     pipeline = make_pipeline(*steps)
     last = pipeline.steps[-1][0]
     weighs = {} if name == "k nearest neighbours" else {f"{last}__sample_weight": weight}
-    pipeline.fit(X, is_real, **weighs)
+    pipeline.fit(with_blanks_filled(X), is_real, **weighs)
     return lambda fresh: np.asarray(pipeline.predict_proba(fresh)[:, -1], dtype=np.float64)
 
 

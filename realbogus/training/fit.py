@@ -20,7 +20,7 @@ from realbogus.errors import LabelError
 from realbogus.forest import Forest
 from realbogus.novelty import Novelty
 from realbogus.training import evaluate
-from realbogus.training.baselines import BASELINES, baselines
+from realbogus.training.baselines import BASELINES, baselines, with_blanks_filled
 from realbogus.training.examples import Examples
 from realbogus.training.isolation import fit_novelty
 from realbogus.training.splits import SPLITS, UNTESTED, Folds, can_split, folds
@@ -186,7 +186,7 @@ def _boosted(examples: Examples, recipe: Recipe, weight: Column) -> Any:
     settings = {"max_iter": recipe.boosted, "max_leaf_nodes": recipe.boosted_leaves, "max_features": BOOSTED_TRIED}
     with threadpool_limits(1):
         grower = HistGradientBoostingRegressor(max_bins=63, early_stopping=False, random_state=recipe.seed, **settings)
-        return grower.fit(examples.X, examples.is_real.astype(np.float64), sample_weight=weight)
+        return grower.fit(with_blanks_filled(examples.X), examples.is_real.astype(np.float64), sample_weight=weight)
 
 
 def weights(examples: Examples, recipe: Recipe) -> Column:
