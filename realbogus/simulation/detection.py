@@ -56,15 +56,18 @@ class Searchable:
     filtered: Image  # the difference convolved with its PSF
 
 
-def detect(frame: Searchable, threshold: float) -> Candidates:
-    """Everything above threshold sigma, of either sign, in the score image."""
+def detect(frame: Searchable, threshold: float, *, briefly: bool = False) -> Candidates:
+    """Everything above threshold sigma, of either sign, in the score image.
+
+    briefly measures only what a catalogue holds: place, fluxes of the PSF, width; the other columns are NaN.
+    """
     missing = ~np.isfinite(frame.difference)
     score = np.where(missing, 0.0, frame.score)
     peaks = _peaks(score, threshold)
     clean = np.where(missing, 0.0, frame.difference)
     spread = _robust(frame.difference[::3, ::3]), _robust(frame.filtered[::3, ::3])
     return Candidates(
-        _measure(clean, frame.variance, missing, score, frame.filtered, frame.psf, peaks, spread[0], spread[1])
+        _measure(clean, frame.variance, missing, score, frame.filtered, frame.psf, peaks, spread[0], spread[1], briefly)
     )
 
 
@@ -139,10 +142,10 @@ def _parabola(left: float, middle: float, right: float) -> float:
 @njit(cache=True)
 def _measure(
     d: Image, variance: Image, missing: NDArray[np.bool_], score: Image, filtered: Image, psf: Image,
-    peaks: NDArray[np.int64], noise: float, filtered_noise: float,
+    peaks: NDArray[np.int64], noise: float, filtered_noise: float, briefly: bool,
 ) -> Floats:  # fmt: skip
     """One row a peak, in the order of COLUMNS."""
-    out = np.empty((peaks.shape[0], 23))
+    out = np.full((peaks.shape[0], 23), np.nan)
     rows, columns = d.shape
     psf_width = _core_width(psf, np.zeros(psf.shape, np.bool_), psf.shape[0] // 2, psf.shape[1] // 2, 1.0)
     for k in range(peaks.shape[0]):
@@ -151,24 +154,25 @@ def _measure(
         jj, ii = min(max(j, 1), rows - 2), min(max(i, 1), columns - 2)
         fx = _parabola(sign * score[jj, ii - 1], sign * score[jj, ii], sign * score[jj, ii + 1])
         fy = _parabola(sign * score[jj - 1, ii], sign * score[jj, ii], sign * score[jj + 1, ii])
-        sky = _ring_median(d, missing, j, i) * sign
         flux, error, chi2, plain = _psf_fit(d, variance, missing, psf, j, i, fx, fy, sign, noise)
-        ap, ap_var = _aperture(d, variance, missing, i + fx, j + fy, 4.0, sign, sky)
-        wide, wide_var = _aperture(d, variance, missing, i + fx, j + fy, 9.0, sign, sky)
-        width = _core_width(d, missing, j, i, sign) / psf_width
-        a, b = _windowed(d, missing, j, i, fx, fy, sign, WINDOW_PX)
-        nneg, nbad, sumrat = _box_counts(d, missing, j, i, sign)
         gone = 0
         for v in range(max(j - 2, 0), min(j + 3, rows)):
             for u in range(max(i - 2, 0), min(i + 3, columns)):
                 gone += missing[v, u]
         out[k, 0], out[k, 1], out[k, 2], out[k, 3] = i + fx, j + fy, sign, sign * score[j, i]
         out[k, 4], out[k, 5], out[k, 6] = flux, error, chi2
+        out[k, 11], out[k, 21], out[k, 22] = _core_width(d, missing, j, i, sign) / psf_width, gone, plain
+        if briefly:
+            continue
+        sky = _ring_median(d, missing, j, i) * sign
+        ap, ap_var = _aperture(d, variance, missing, i + fx, j + fy, 4.0, sign, sky)
+        wide, wide_var = _aperture(d, variance, missing, i + fx, j + fy, 9.0, sign, sky)
+        a, b = _windowed(d, missing, j, i, fx, fy, sign, WINDOW_PX)
+        nneg, nbad, sumrat = _box_counts(d, missing, j, i, sign)
         out[k, 7], out[k, 8], out[k, 9], out[k, 10] = ap, math.sqrt(ap_var), wide, math.sqrt(wide_var)
-        out[k, 11], out[k, 12], out[k, 13], out[k, 14] = width, a, b, a / b
+        out[k, 12], out[k, 13], out[k, 14] = a, b, a / b
         out[k, 15], out[k, 16], out[k, 17] = nneg, nbad, sumrat
-        out[k, 18], out[k, 19] = sign * d[j, i] / noise, sign * filtered[j, i] / filtered_noise
-        out[k, 20], out[k, 21], out[k, 22] = sky, gone, plain
+        out[k, 18], out[k, 19], out[k, 20] = sign * d[j, i] / noise, sign * filtered[j, i] / filtered_noise, sky
     return out
 
 

@@ -53,7 +53,7 @@ def reference_catalogue(reference: Reference) -> ReferenceCatalogue:
     image = np.where(reference.damage.masked, np.nan, reference.image)
     flat = image - mesh_background(image)
     variance = reference.noise**2 * (1.0 + np.maximum(np.nan_to_num(flat), 0.0) / max(reference.sky_dn, 1.0))
-    found = detect(searchable(flat, variance, reference.psf.image(10)), threshold=4.0)
+    found = detect(searchable(flat, variance, reference.psf.image(10)), threshold=4.0, briefly=True)
     found = found.where((found["sign"] > 0) & (found["flux"] > 0) & (found["missing"] == 0))
     flux, snr = found["flux"], found["flux"] / found["flux_error"]
     good = (snr > 30) & (snr < 3000)
