@@ -234,7 +234,7 @@ def test_trees_disagree_where_they_are_wrong():
 
 def test_the_spread_is_the_deviation_of_the_trees_votes():
     forest, X = model().forest, examples().X[:40]
-    votes = np.array([plain_votes(forest, tree, X) for tree in range(forest.trees)])
+    votes = np.array([plain_votes(forest, tree, X) for tree in range(forest.votes)])
     np.testing.assert_allclose(forest.spread(X), votes.std(axis=0), atol=1e-7)
 
 
