@@ -25,9 +25,11 @@ from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.scoring import WANTED, Scorer
 from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, Recipe, Simulated, Truth, night
+from realbogus.simulation.history import NEIGHBOUR, forced_rows
 from realbogus.simulation.night import plan
 from realbogus.simulation.packet import cut, gzip_fits
-from realbogus.simulation.ztf import exposure_id
+from realbogus.simulation.truth import Verdict
+from realbogus.simulation.ztf import _earlier_visits, exposure_id
 from realbogus.surveys import SURVEYS, recognise
 
 SMALL = Recipe(side=512, visits=2, stars_spread=0.4, variables=25.0, transients=12.0, asteroids=5.0)
@@ -104,6 +106,17 @@ def test_history_lies_before_the_alert_and_within_thirty_days(records):
         assert all(jd - 31 < row["jd"] < jd for row in record["fp_hists"])
         found = sum(row["candid"] is not None for row in record["prv_candidates"])
         assert record["candidate"]["ndethist"] >= found + 1
+
+
+def test_forced_photometry_put_together_from_pieces_is_what_the_writer_would_write():
+    visit = _earlier_visits(plan(5, 0, Recipe()), Recipe())[0]
+    row = visit.columns["forced"]
+    neighbour = {name: 0.25 * (n + 1) for n, name in enumerate(NEIGHBOUR)}
+    (found,) = forced_rows(np.random.default_rng(1), Verdict("noise"), [visit], neighbour, 26.0)
+    noise = 10.0 ** (-0.4 * (visit.limit - row["magzpsci"])) / 5.0
+    flux = float(np.random.default_rng(1).normal(0.0, noise))
+    expected = row | neighbour | {"forcediffimflux": flux, "forcediffimfluxunc": noise}
+    assert found == packets.encode_item("ztf/4.02", "fp_hists", expected)
 
 
 def test_objects_seen_again_carry_their_earlier_detections(alerts, records):

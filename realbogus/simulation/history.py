@@ -6,6 +6,7 @@ the depth of the visit and a draw of noise; upper limits stand where it was not.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,13 @@ RECURRENCE = {  # chance that a bogus of this kind is found again at a visit
 }  # fmt: skip
 
 
+NEIGHBOUR = ("distnr", "ranr", "decnr", "magnr", "sigmagnr", "chinr", "sharpnr")  # the end of a row of fp_hists
+NEIGHBOUR_BYTES = 5 + 8 + 8 + 4 * 5  # a nullable float has a byte that says it is there, a double has none
+FLUXES = struct.Struct("<BfBf")  # forcediffimflux and its error, both nullable and there; procstatus follows them
+THERE = 2  # that byte
+STATUS_BYTES = 3  # procstatus "0"
+
+
 @dataclass(frozen=True)
 class Visit:
     """An earlier exposure of the field."""
@@ -35,6 +43,7 @@ class Visit:
     limit: float  # 5 sigma, mag
     columns: Row  # as in prv_candidates, for a visit that saw nothing there
     encoded: bytes  # the same row as it stands in packets
+    forced: bytes  # its row of fp_hists, likewise, with zeros for fluxes and neighbour
 
 
 @dataclass
@@ -156,17 +165,25 @@ def forced_rows(
     rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], candidate: Mapping[str, Any], zero_point: float
 ) -> list[bytes]:
     """fp_hists, encoded: forced photometry at the place of the candidate at each visit of the window."""
+    if not visits:
+        return []
+    neighbour = encode_forced(visits[0].columns["forced"], {name: candidate[name] for name in NEIGHBOUR})
     out = []
     for visit in visits:
-        row = dict(visit.columns["forced"])
-        scale = row["magzpsci"]
+        scale = visit.columns["forced"]["magzpsci"]
         noise = 10.0 ** (-0.4 * (visit.limit - scale)) / 5.0
         flux = 0.0
         if verdict.change is not None and verdict.change.event.kind != ASTEROID:
             event = verdict.change.event
             gone = event.flux(visit.jd, scale) - event.flux(float(visit.columns["now"]), scale)
             flux = gone + verdict.change.flux * 10.0 ** (-0.4 * (zero_point - scale))
-        row |= {"forcediffimflux": flux + float(rng.normal(0.0, noise)), "forcediffimfluxunc": noise}
-        row |= {name: candidate[name] for name in ("distnr", "ranr", "decnr", "magnr", "sigmagnr", "chinr", "sharpnr")}
-        out.append(packets.encode_item(SCHEMA, "fp_hists", row))
+        fluxes = FLUXES.pack(THERE, flux + float(rng.normal(0.0, noise)), THERE, noise)
+        ends = -NEIGHBOUR_BYTES, -NEIGHBOUR_BYTES - STATUS_BYTES, -NEIGHBOUR_BYTES - STATUS_BYTES - FLUXES.size
+        out.append(visit.forced[: ends[2]] + fluxes + visit.forced[ends[1] : ends[0]] + neighbour[ends[0] :])
     return out
+
+
+def encode_forced(row: Row, changes: Row | None = None) -> bytes:
+    """A row of fp_hists as it stands in packets; without changes its fluxes and neighbour are zeros."""
+    blank = dict.fromkeys(("forcediffimflux", "forcediffimfluxunc", *NEIGHBOUR), 0.0)
+    return packets.encode_item(SCHEMA, "fp_hists", row | blank | (changes or {}))

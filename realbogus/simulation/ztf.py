@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from realbogus.simulation.exposure import Reference
-from realbogus.simulation.history import RBVERSION, KnownObject, Objects, Visit, earlier_rows, encode_row, forced_rows
+from realbogus.simulation.history import (
+    RBVERSION,
+    KnownObject,
+    Objects,
+    Visit,
+    earlier_rows,
+    encode_forced,
+    encode_row,
+    forced_rows,
+)
 from realbogus.simulation.neighbours import Matcher, reference_catalogue, sky_catalogue
 from realbogus.simulation.packet import Sheet, as_float32, build, candidate_record
 from realbogus.simulation.places import Place
@@ -176,7 +185,8 @@ def _earlier_visits(pointing: Pointing, recipe: Recipe) -> list[Visit]:
         jd = pointing.jd - float(day) + float(rng.uniform(-0.1, 0.1))
         limit = float(rng.normal(20.3, 0.4))
         columns = _visit_columns(rng, pointing, jd, limit, recipe)
-        out.append(Visit(jd, limit, columns, encode_row({name: columns[name] for name in HISTORY})))
+        row = encode_row({name: columns[name] for name in HISTORY})
+        out.append(Visit(jd, limit, columns, row, encode_forced(columns["forced"])))
     return out
 
 
