@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nights", type=int, choices=range(1, 8), metavar="1-7", help="(default: 7)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument("--seed", type=int, default=1, help="of the alerts (default: 1)")
-    parser.add_argument("--short", action="store_true", help="20 000 alerts, three nights, bound 0.25")
+    parser.add_argument("--short", action="store_true", help="20 000 alerts, three nights, bound 1")
     parser.add_argument(
         "--bound", type=float, metavar="SHARE",
         help="by which memory may grow over the second half (default: 0.05)",
@@ -75,7 +75,7 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.n = options.n or (20_000 if options.short else 2_000_000)
     options.nights = options.nights or (3 if options.short else 7)
-    options.bound = options.bound or (0.25 if options.short else 0.05)
+    options.bound = options.bound or (1.0 if options.short else 0.05)
     options.plot = options.plot or Path("out/soak.png")
     options.json = options.json or options.plot.with_suffix(".json")
     return options
