@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +106,23 @@ def read(bootstrap: str, annotations: str, dead_letters: str, outbox: str, expec
     everything = sum(1 for topic in (annotations, dead_letters) for _ in records(bootstrap, topic, "read_uncommitted"))
     found.uncommitted = everything - found.annotated.total() - found.dead.total()
     return found
+
+
+def proof(config: Path, found: Found) -> list[str]:
+    """What is wrong with the product's own proof, `realbogus ledger check`, called as an operator would: it must find
+    the stream balanced exactly where the readers here do, with the same counts."""
+    command = [sys.executable, "-m", "realbogus.cli", "ledger", "check", "--json", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = Counter[str]()
+    for row in map(json.loads, done.stdout.splitlines()):
+        told.update({name: count for name, count in row.items() if isinstance(count, int)})
+    problems = []
+    if done.returncode:
+        problems.append(f"realbogus ledger check ends with {done.returncode}: {done.stderr[-300:]}")
+    for what, ours in (("scored", len(found.annotated)), ("rejected", len(found.dead))):
+        if told[what] != ours:
+            problems.append(f"realbogus ledger check tells {told[what]} {what}, the readers found {ours}")
+    return problems
 
 
 class Expected:

@@ -201,6 +201,9 @@ def run(plan: Plan, broker: Broker, alerts: Alerts, models: tuple[Registry, list
         say("scoring alerts again", 0, plan.alerts)
         recomputed = expected.recompute(broker.bootstrap, annotated, found.wrong)
         verdict = Verdict(plan.alerts, found, recomputed, committed(broker.bootstrap, topic))
+        if plan.delivery == "exactly_once" and not plan.shift:  # the others are to violate it
+            say("asking the ledger", 0, plan.alerts)
+            verdict.problems += audit.proof(config, found)
     verdict.problems += problems
     verdict.struck, verdict.rss_mb = dict(crew.struck), crew.rss_mb
     for member in crew.members:
