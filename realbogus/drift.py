@@ -93,3 +93,50 @@ class ScoreDrift:
         if self.reference is None or self._recent.sum() < LEAST:
             return float("nan")
         return psi(self.reference, self._recent)
+
+
+@dataclass
+class FeatureDrift:
+    """Some features of one survey, each against the first LEARNED values that it had here.
+
+    Ten bins that held equally many of these, and one for NaN: a feature that goes missing drifts too.
+    """
+
+    count: int  # features
+    _first: list[NDArray[np.float32]] = field(default_factory=list)
+    _edges: list[NDArray[np.float32]] = field(default_factory=list)  # a feature: BINS - 1 quantiles
+    _reference: list[Counts] = field(default_factory=list)  # a feature: (BINS + 1,)
+    _recent: list[Counts] = field(default_factory=list)
+
+    def add(self, X: NDArray[np.float32]) -> None:
+        """Count a batch, (N, count)."""
+        if not self._edges:
+            self._learn(X)
+            return
+        fade = max(1.0 - len(X) / RECENT, 0.0)
+        self._recent = [old * fade + new for old, new in zip(self._recent, self._counted(X), strict=True)]
+
+    def psi(self) -> list[float]:
+        """How far each feature is from its beginning; NaN before there are enough."""
+        if not self._edges or self._recent[0].sum() < LEAST:
+            return [float("nan")] * self.count
+        return [psi(before, now) for before, now in zip(self._reference, self._recent, strict=True)]
+
+    def _learn(self, X: NDArray[np.float32]) -> None:
+        self._first.append(X.copy())
+        if sum(map(len, self._first)) < LEARNED:
+            return
+        known = np.concatenate(self._first)
+        self._first = []
+        inner = np.linspace(0, 1, BINS + 1)[1:-1]
+        finite = (column[np.isfinite(column)] for column in known.T)
+        self._edges = [np.quantile(one, inner) if len(one) else np.zeros(BINS - 1, np.float32) for one in finite]
+        self._reference = self._counted(known)
+        self._recent = [np.zeros(BINS + 1) for _ in self._edges]
+
+    def _counted(self, X: NDArray[np.float32]) -> list[Counts]:
+        bins = (
+            np.where(np.isnan(column), BINS, np.searchsorted(edges, column))
+            for edges, column in zip(self._edges, X.T, strict=True)
+        )
+        return [np.bincount(one, minlength=BINS + 1).astype(np.float64) for one in bins]

@@ -13,7 +13,7 @@ transactions_total                       counter   transactions of exactly-once 
 voevents_total                           counter   events made of forwarded alerts, by result (made, refused)
 decode_fallback_total                    counter   records that the plain decoder read for the compiled one
 batches_total                            counter   batches delivered, by result (committed, repeated)
-rebalances_total                         counter   changes of this worker's partitions, by kind (assign, revoke, lost, mend)
+rebalances_total                         counter   changes of our partitions, by kind (assign, revoke, lost, mend)
 client_errors_total                      counter   complaints of the Kafka client that are not fatal, by code
 stage_seconds                            histogram time of a stage for one batch, s; see docs/operations.md
 batch_size                               histogram messages in a batch
@@ -29,6 +29,7 @@ refused_share                            gauge     share of the last alerts (bre
 breaker_open                             gauge     1 once the worker stops because of that share
 held_exposures                           gauge     exposures on hold that this worker still gets candidates of
 score_psi                                gauge     how far recent scores are from the model's reference, by survey
+feature_psi                              gauge     how far a feature is from what it was first, by survey and feature
 shadow_scored_total                      counter   alerts scored by the shadow model too, by survey and agreement
 model_info                               gauge     1; the model in force in its labels
 model_golden_difference                  gauge     largest difference from its golden scores at load, by survey
@@ -144,6 +145,7 @@ class Metrics:
         self.refused_share = gauge("refused_share", "Share of the last alerts that was rejected or parked")
         self.breaker_open = gauge("breaker_open", "1 once the worker stops because of the share of refused alerts")
         self.score_psi = gauge("score_psi", "Population stability index of recent scores", "survey")
+        self.feature_psi = gauge("feature_psi", "The same of features that the model asks most", "survey", "feature")
         self.shadow = counter("shadow_scored", "Alerts scored by the shadow model too", "survey", "agreement")
         self.golden = gauge(
             "model_golden_difference", "Largest difference of the model in force from its golden scores", "survey"

@@ -11,7 +11,7 @@ from stream_cases import Night, candids, destinations, header, model, scorer
 
 from realbogus.alerts import AlertBatch, Outcomes, ScoredBatch
 from realbogus.config.guards import BreakerSettings, ExposureSettings
-from realbogus.drift import BINS, LEARNED, LEAST, ScoreDrift, counted, psi, reference_of, shares
+from realbogus.drift import BINS, LEARNED, LEAST, FeatureDrift, ScoreDrift, counted, psi, reference_of, shares
 from realbogus.errors import ConfigError, StreamError
 from realbogus.packets import annotation
 from realbogus.packets.naming import schema_named
@@ -363,3 +363,33 @@ def test_drift_is_told_by_survey_and_begins_again_with_another_model():
     other = replace(other, model=replace(other.model, version="2"))
     watch.judge([], Outcomes(1000, [other], []))
     assert found("realbogus_score_psi", {"survey": "ztf"}) < 0.1
+
+
+def test_a_feature_that_changes_or_goes_missing_drifts_and_the_others_do_not():
+    random, drift = np.random.default_rng(0), FeatureDrift(3)
+    for _ in range(20):
+        drift.add(random.normal(size=(256, 3)).astype(np.float32))
+    assert np.isnan(drift.psi()).all()
+    for _ in range(40):
+        X = random.normal(size=(256, 3)).astype(np.float32)
+        X[:, 1] += 2
+        X[::2, 2] = np.nan
+        drift.add(X)
+    same, moved, missing = drift.psi()
+    assert same < 0.02
+    assert moved > 1
+    assert missing > 1
+
+
+def test_the_features_that_the_model_asks_most_are_followed():
+    watch = DriftWatch(scorer)
+    (scored,) = scorer().outcomes(ALERTS)
+    rows = np.resize(np.arange(len(scored)), 600)
+    many = replace(scored, features=scored.features[rows], score=scored.score[rows])
+    for _ in range(12):
+        watch.judge([], Outcomes(600, [many], []))
+    found = [one for family in watch.metrics.registry.collect() for one in family.samples]
+    told = {one.labels["feature"]: one.value for one in found if one.name == "realbogus_feature_psi"}
+    assert len(told) == 6
+    assert told.keys() <= set(scored.feature_names)
+    assert max(told.values()) < 1e-3

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from realbogus.alerts import ModelId, Outcomes
+import numpy as np
+
+from realbogus.alerts import ModelId, Outcomes, ScoredBatch
 from realbogus.config import Settings
-from realbogus.drift import Counts, ScoreDrift, reference_of
+from realbogus.drift import Counts, FeatureDrift, ScoreDrift, reference_of
 from realbogus.errors import ConfigError, FeatureMismatch, ModelError
 from realbogus.registry import Registry
 from realbogus.resources import shipped
@@ -22,14 +24,17 @@ from realbogus.stream.review import Review
 from realbogus.stream.shadow import Shadow
 from realbogus.telemetry import Health, Metrics
 
+FEATURES = 6  # that are followed
+
 
 @dataclass
 class DriftWatch(Review):
-    """Tells how far the scores of late are from those that the model is known for."""
+    """Tells how far the scores of late are from those that the model is known for, and the features it asks most."""
 
     scorer: Callable[[], Scorer]  # in force
     metrics: Metrics = field(default_factory=Metrics)
     _followed: dict[str, tuple[ModelId, ScoreDrift]] = field(default_factory=dict, init=False)
+    _features: dict[str, tuple[list[int], FeatureDrift]] = field(default_factory=dict, init=False)
 
     def judge(self, messages: Sequence[Message], outcomes: Outcomes) -> Outcomes:
         """The same outcomes; their scores are counted."""
@@ -39,10 +44,32 @@ class DriftWatch(Review):
             if model != scored.model:  # another model has other scores: begin again
                 drift = ScoreDrift(self._reference(survey))
                 self._followed[survey] = scored.model, drift
+                self._begin_features(survey, scored)
             drift.add(scored.score)
             if not math.isnan(apart := drift.psi()):
                 self.metrics.score_psi.labels(survey).set(round(apart, 4))
+            self._look_at_features(survey, scored)
         return outcomes
+
+    def _begin_features(self, survey: str, scored: ScoredBatch) -> None:
+        """Follow the features that most branches of the model in force ask."""
+        model = self.scorer().models.get(survey)
+        if model is None or tuple(model.feature_names) != tuple(scored.feature_names):
+            self._features.pop(survey, None)
+            return
+        forest = model.forest
+        asked = np.bincount(forest.feature[forest.left >= 0], minlength=forest.n_features)
+        chosen = np.argsort(-asked, kind="stable")[:FEATURES].tolist()
+        self._features[survey] = chosen, FeatureDrift(len(chosen))
+
+    def _look_at_features(self, survey: str, scored: ScoredBatch) -> None:
+        if survey not in self._features:
+            return
+        chosen, drift = self._features[survey]
+        drift.add(scored.features[:, chosen])
+        for at, apart in zip(chosen, drift.psi(), strict=True):
+            if not math.isnan(apart):
+                self.metrics.feature_psi.labels(survey, scored.feature_names[at]).set(round(apart, 4))
 
     def _reference(self, survey: str) -> Counts | None:
         model = self.scorer().models.get(survey)

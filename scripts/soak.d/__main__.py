@@ -9,7 +9,8 @@ metrics that are scraped, and input.pattern for a topic a night. The clock of it
 the topic of a night is made while they idle by day, and found without a restart. Among the alerts are repeats, damaged
 ones and some of an unknown schema. By day `realbogus ledger check` must find every alert of the night with one end, as
 many of each kind as were sent. Topics are deleted once their night is out of sight. Memory is read from /proc once a
-second; the straight line through the second half must not rise by more than --bound.
+second; the straight line through the second half must not rise by more than --bound. It is level from some 50 000
+alerts on, so that --short finds only what doubles it.
 
 Exit codes: 0 all of it holds, 1 something is violated, 3 there is no Apache Kafka.
 """
