@@ -13,7 +13,7 @@ import realbogus
 from realbogus import archives
 from realbogus.alerts import AlertBatch
 from realbogus.features import extract
-from realbogus.model import load_model
+from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.training.labelled import Tally, batches
 
@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(shipped("models") / "realbogus-ztf" / "1")
+    return Registry(shipped("models")).load()
 
 
 @pytest.fixture(scope="module")
