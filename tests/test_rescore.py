@@ -164,9 +164,12 @@ def test_threshold_and_model_are_those_asked_for(archive: Path, models: Path, tm
     assert all((row["score"] >= 0.25) == (row["decision"] == "forward") for row in rows)
 
 
-def test_a_survey_without_a_model_is_rejected_as_such(archive: Path, models: Path, tmp_path: Path) -> None:
+def test_a_survey_without_a_model_is_rejected_as_such_and_told_which_there_are(
+    archive: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = models / "small" / "1"
-    called(archive / "a.avro", "--out", tmp_path / "a.csv", "--survey-model", f"rubin={folder}")
+    called(archive / "a.avro", "--out", tmp_path / "a.csv", "--models", models, "--survey-model", f"rubin={folder}")
+    assert "small/1 was made for ztf: --survey-model ztf=small/1" in capsys.readouterr().err
     (row,) = from_csv_of(tmp_path / "a.csv")
     assert (row["reason"], row["survey"], row["candid"]) == ("no_model", "ztf", str(cases.FIRST + 3))
 

@@ -250,7 +250,7 @@ def _tell_of_models(console: Console, registry: Registry, judged: set[str]) -> N
     for spec in registry.names():
         manifest = from_bytes((registry.path(spec) / "manifest.json").read_bytes())
         for survey in sorted(set(manifest["surveys"]) - judged):
-            made = " from simulated alerts alone" if manifest["metrics"]["judged_on"] == "simulated" else ""
+            made = " from simulated alerts alone" if manifest["metrics"].get("judged_on") == "simulated" else ""
             advice = f"{spec} was made for {survey}{made}: --survey-model {survey}={spec}"
             console.print(advice, markup=False, highlight=False, soft_wrap=True)
 
