@@ -31,23 +31,23 @@ class Recipe:
     stars_spread: float = 1.3  # sigma of ln(stars) from field to field
     star_slope: float = 0.23  # log10 counts per mag
     galaxies: float = 1100.0  # to 22.5 mag
-    variables: float = 60.0  # stars and nuclei that vary by enough to be seen, per field
+    variables: float = 90.0  # stars and nuclei that vary by enough to be seen, per field
     variable_mag: float = 16.9  # mean
     variable_mag_spread: float = 1.5
-    variable_swing: float = 0.38  # median half range of a star of mag 17.5; fainter ones need more to be seen
+    variable_swing: float = 0.25  # median half range of a star of mag 17.5; fainter ones need more to be seen
     transients: float = 15.0  # per field, most of them near hosts
     asteroids: float = 10.0
     fast_stars: float = 4.0  # stars that moved by 0.3-2.5 px since the template
 
     # how it is observed
-    optics_px: float = 1.2  # FWHM of telescope and camera, added in squares
+    optics_px: float = 1.5  # FWHM of telescope and camera, added in squares
     seeing_px: float = 1.08  # median FWHM of the air
     seeing_spread: float = 0.22  # sigma of its logarithm from night to night
     poor_frames: float = 0.05  # share of exposures with about twice the seeing: focus, wind
     ellipticity: float = 0.06  # rms over exposures; that of references is 0.05
     skew: float = 0.07  # rms of coma and of trefoil, as relative changes of the squared radius
-    turbulence: float = 0.04  # rms of ln fwhm over the frame in waves that no kernel follows
-    reference_seeing_px: float = 1.5  # of the air, in the reference
+    turbulence: float = 0.03  # rms of ln fwhm over the frame in waves that no kernel follows
+    reference_seeing_px: float = 1.25  # of the air, in the reference
     reference_frames: int = 16
     sky_dn: float = 175.0  # median
     sky_spread: float = 0.55  # sigma of its logarithm from exposure to exposure
@@ -57,22 +57,23 @@ class Recipe:
     read_noise: float = 10.0  # electrons
     zero_point: float = 26.25
     saturation_dn: float = 42_000.0
-    registration_px: float = 0.04  # rms per axis, whole frame
-    distortion_px: float = 0.03  # rms of the part that varies over the frame
+    registration_px: float = 0.03  # rms per axis, whole frame
+    distortion_px: float = 0.02  # rms of the part that varies over the frame
     subtraction: str = "zogy"  # the engine: "zogy" or "alard-lupton"
-    gain_error: float = 0.006  # rms relative error of the flux ratio that ZOGY takes for the two frames
-    psf_model_error: float = 0.025  # rms relative error of the width that the pipeline believes the PSF to have
-    psf_wings_error: float = 0.15  # rms error of the Moffat beta, likewise
-    psf_failures: float = 0.4  # share of exposures whose PSF the pipeline models badly; most bogus come from them
+    gain_error: float = 0.01  # rms relative error of the flux ratio that ZOGY takes for the two frames
+    psf_model_error: float = 0.03  # rms relative error of the width that the pipeline believes the PSF to have
+    psf_wings_error: float = 0.3  # rms error of the Moffat beta, likewise
+    psf_failures: float = 0.0  # share of exposures whose PSF the pipeline models three times worse
+    quoted_width: float = 1.36  # FWHM that the survey quotes over that of the profile within a pixel
     score_noise: float = 1.4  # by which the pipeline takes the noise of its detection image for too large
     limit_scatter: float = 1.8  # how much shallower than its noise the survey quotes its frames
-    calibration_error: float = 0.008  # of fluxes, likewise, where the engine is ZOGY
+    calibration_error: float = 0.012  # of fluxes, likewise, where the engine is ZOGY
     astrometric_px: float = 0.035  # registration error that the pipeline allows for when it detects
-    wander_px: float = 0.05  # rms per axis of the air's own displacements, in waves shorter than any solution follows
+    wander_px: float = 0.025  # rms per axis of the air's own displacements, in waves shorter than any solution follows
     bad_registration: float = 0.04  # share of exposures with a failure of 0.3-1 px
 
     # what goes wrong
-    cosmic_rays: float = 7.0
+    cosmic_rays: float = 10.0
     hot_pixels: float = 8.0
     bad_columns: float = 1.0  # per frame, new since the template
     trails: float = 0.025
@@ -80,12 +81,12 @@ class Recipe:
     glints: float = 0.02
     crosstalk: float = 0.05
     amplifier_steps: float = 0.03
-    flux_failures: float = 0.012  # share of exposures with a cloud's edge or a failed photometric solution
+    flux_failures: float = 0.03  # share of exposures with a cloud's edge or a failed photometric solution
     ghosts: float = 0.1
     flat_error: float = 0.006  # of the slow waves of the flat field
     pixel_flat: float = 0.012  # of single pixels
-    colour_error: float = 0.006  # mag: error of the colour term between exposure and reference
-    flux_error: float = 0.008  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
+    colour_error: float = 0.03  # mag: error of the colour term between exposure and reference
+    flux_error: float = 0.015  # mag: scatter of single stars, by scintillation, clouds and small-scale flats
     bad_flat: float = 0.05  # share of exposures with a flat that is wrong by a few per cent
     template_defects: float = 3.0  # per template: cosmic rays and hot pixels that survived the coadd
 
@@ -100,12 +101,30 @@ def palomar(**changes: Any) -> Recipe:
     return Recipe(**changes)
 
 
+STEADY: Mapping[str, Any] = {  # pipelines that err in some exposures, not by as much in all
+    "variables": 60.0, "variable_swing": 0.38, "optics_px": 1.2, "reference_seeing_px": 1.5, "turbulence": 0.04,
+    "gain_error": 0.006, "psf_model_error": 0.025, "psf_wings_error": 0.15, "psf_failures": 0.4, "wander_px": 0.05,
+    "registration_px": 0.04, "distortion_px": 0.03, "colour_error": 0.006, "flux_error": 0.008, "cosmic_rays": 7.0,
+    "calibration_error": 0.008, "flux_failures": 0.012, "quoted_width": 1.55,
+}  # fmt: skip
+
+
+def steady(**changes: Any) -> Recipe:
+    """Like palomar, with errors of PSFs, colours and fluxes as small as a pipeline's own checks would make them.
+
+    Fewer residuals of stars, larger variables, stars sharper than their templates. See docs/simulation.md for what
+    each is worth for training.
+    """
+    return Recipe(**{"name": "steady", **STEADY, **changes})
+
+
 def windy(**changes: Any) -> Recipe:
     """Another telescope: worse and more changeable seeing, poorer tracking, other optics and noise.
 
     Independent enough of the standard recipe to test what a model trained on that one is worth elsewhere.
     """
     other: dict[str, Any] = {
+        **STEADY,
         "name": "windy",
         "subtraction": "alard-lupton",
         "star_slope": 0.24,
@@ -180,4 +199,4 @@ def pachon(**changes: Any) -> Recipe:
     return Recipe(**(other | changes))
 
 
-RECIPES: Mapping[str, Callable[..., Recipe]] = {"pachon": pachon, "palomar": palomar, "windy": windy}
+RECIPES: Mapping[str, Callable[..., Recipe]] = {"pachon": pachon, "palomar": palomar, "steady": steady, "windy": windy}

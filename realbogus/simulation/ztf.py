@@ -28,7 +28,6 @@ from realbogus.simulation.scene import Scene
 from realbogus.simulation.truth import Truth, Verdict
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-QUOTED_WIDTH = 1.55  # FWHM that the survey quotes over that of the profile within a pixel; real packets, in the median
 HISTORY = (  # noqa: SIM905 (a list of words reads better than one of strings)
     "jd fid pid diffmaglim pdiffimfilename programpi programid candid isdiffpos tblid nid rcid field xpos ypos ra dec "
     "magpsf sigmapsf chipsf magap sigmagap distnr magnr sigmagnr chinr sharpnr sky magdiff fwhm classtar mindtoedge "
@@ -117,7 +116,7 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
         stamps=(as_float32(science), as_float32(template), as_float32(difference)),
         corner=_corner(pointing, recipe.side),
         zero_point=how.zero_point,
-        fwhm_px=QUOTED_WIDTH * seen.subtracted.psf.fwhm_px,
+        fwhm_px=recipe.quoted_width * seen.subtracted.psf.fwhm_px,
         columns=_image_columns(rng, pointing, recipe, reference, seen),
         place=Place(how.solution.terms, recipe.side, pointing.ra, pointing.dec, recipe.pixel_arcsec),
     )

@@ -1,8 +1,8 @@
 """How well a forest tells real from bogus on simulated frames whose truth is known, on many unseen fields and nights.
 
-    python scripts/design/frames.py make palomar 8001 160 FOLDER/train
+    python scripts/design/frames.py make steady 8001 160 FOLDER/train
     python scripts/design/frames.py make windy 8002 160 FOLDER/train
-    python scripts/design/frames.py make palomar 9001 700 FOLDER/test
+    python scripts/design/frames.py make steady 9001 700 FOLDER/test
     python scripts/design/frames.py make windy 9002 300 FOLDER/test
     python scripts/design/frames.py judge FOLDER [--packets ztf.tar.xz --manifest manifest.csv]
 
@@ -186,10 +186,11 @@ def calibrated(judge: Judge, score: NDArray[np.float64], test: Table) -> dict[st
     return {name: round(float(value), 5) for name, value in found.items()}
 
 
-def budget(judge: Judge, score: NDArray[np.float64], test: Table, per_night: float = 500.0) -> dict[str, float]:
-    """A cut found on one half of the exposures, for so many alerts a night; what it passes on the other half."""
+def budget(judge: Judge, score: NDArray[np.float64], test: Table) -> dict[str, float]:
+    """A cut found on one half of the exposures, for half as many alerts as are real; what it passes on the others."""
     score = score.round(6)
     half = np.unique(test.exposure, return_inverse=True)[1] % 2 == 0
+    per_night = float(test.real[half].sum() // 2)
     told = ScoredNights(
         score[half], judge.calibration(score[half]), judge.calibration.prior,
         np.zeros(int(half.sum()), np.int64), np.unique(test.exposure[half], return_inverse=True)[1],
