@@ -49,6 +49,11 @@ class PacketError(RealbogusError, ValueError):
         super().__init__(problem)
         self.reason = reason
 
+    def alone(self) -> PacketError:
+        """The same without the way to it: kept with that, it would hold on to a whole batch of stamps."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
+
 
 class StampError(PacketError):
     """A stamp cannot become an image."""

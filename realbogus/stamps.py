@@ -70,7 +70,7 @@ def read_triplets(
         try:
             _read_alert(memoryview(message), alert, triplets, row, turned[row], place, limit)
         except PacketError as problem:
-            problems[row] = problem
+            problems[row] = problem.alone()
     return triplets, problems
 
 

@@ -164,7 +164,7 @@ def _fall_back(record: Framed, row: int, fields: Fields, filled: Filled, limits:
     try:
         values = fallback.decode(record.data, record.start, record.in_block, record.writer, fields, limits)
     except PacketError as error:
-        filled.problems[row] = error
+        filled.problems[row] = error.alone()
         return
     columns, spans = filled.columns, values.spans
     columns.numbers[row] = values.numbers
