@@ -18,7 +18,6 @@ SHELL = (
     "subscribing",
     "registry",
     "labels",
-    "drift",
     "web",
     "config",
     "telemetry",

@@ -16,9 +16,11 @@ import rescore_cases as cases
 
 from realbogus.features import FEATURE_SETS
 from realbogus.model import load_model
+from realbogus.registry import Registry
 from realbogus.scoring import Scorer
 
-BENCH = Path(__file__).resolve().parent.parent / "scripts" / "bench.d"
+PROJECT = Path(__file__).resolve().parent.parent
+BENCH = PROJECT / "scripts" / "bench.d"
 MODULES = ("corpus", "measure", "baselines", "stages", "broker", "live", "rescoring", "starts", "report")
 
 
@@ -55,10 +57,12 @@ def test_baselines_come_to_our_scores(bench: SimpleNamespace, corpus: Any, model
         np.testing.assert_allclose(baseline.score(rows), ours.score, atol=bench.report.SAME_SCORE)
 
 
-def test_the_rebuilt_forest_is_scikit_learns_own_to_the_last_bit(bench: SimpleNamespace, model: Any) -> None:
-    X = np.random.default_rng(1).normal(0, 3, (200, len(cases.FEATURES))).astype(np.float32)
+@pytest.mark.parametrize("name", ["2", "3"])
+def test_the_rebuilt_forest_is_scikit_learns_own_to_the_last_bit(bench: SimpleNamespace, name: str) -> None:
+    forest = Registry(PROJECT / "models").load(f"realbogus-ztf/{name}").forest
+    X = np.random.default_rng(1).normal(0, 3, (200, forest.n_features)).astype(np.float32)
     X[::7, ::3] = np.nan
-    np.testing.assert_array_equal(bench.baselines.sklearn_forest(model.forest).predict_proba(X)[:, -1], model.score(X))
+    np.testing.assert_array_equal(bench.baselines.Rebuilt(forest).score(X), forest.score(X))
 
 
 def test_stages_have_a_twin_in_the_competent_path(bench: SimpleNamespace, model: Any) -> None:
