@@ -1,8 +1,8 @@
 """One worker process of a campaign: the real one, with a hook of ours around its delivery.
 
 Between writing the results of a batch and committing it the hook sleeps, so that what strikes the process strikes in
-the middle; now and then it is a very slow output. One is told to kill itself there, so that every campaign has a batch
-that was written and not committed. For the negative controls it commits offsets that are off by one.
+the middle; now and then it is a very slow output. The first that comes there kills itself, so that every campaign has a
+batch that was written and not committed. For the negative controls it commits offsets that are off by one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--working", type=Path)
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--shift", type=int, default=0)
-    parser.add_argument("--dies", type=Path, help="a mark: where it is absent, the process makes it and kills itself")
+    parser.add_argument("--dies", type=Path, help="a mark: who finds it absent makes it and kills itself")
     options = parser.parse_args()
     settings = config.load(options.config, os.environ)
     log_to_stderr(settings.log.level, settings.log.format, f"worker-{options.slot}")
@@ -90,9 +90,10 @@ def main() -> int:
         batches += 1
         if batches == 2 and options.working:
             options.working.write_text(str(os.getpid()))  # from now on it may be struck
-        if batches == 2 and options.dies and not options.dies.exists():
-            options.dies.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if options.dies:
+            with suppress(FileExistsError):
+                options.dies.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
         slow = options.slow and batches % SLOW_EVERY == 0
         time.sleep(SLOW_S if slow else chance.uniform(0, LONGEST_S))
 

@@ -107,7 +107,7 @@ class Crew:
         for slot in range(count):
             member = Member(slot, [], folder / f"worker-{slot}.log")
             slow = ["--slow"] if slot == count - 1 else []  # the last one has a slow output
-            dies = [] if slot else ["--dies", str(folder / f"{config.stem}.died")]  # the first one, once a campaign
+            dies = ["--dies", str(folder / f"{config.stem}.died")]  # one of them, once a campaign
             member.command = [*command, str(slot), "--working", str(member.working), *slow, *dies]
             members.append(member)
         return cls(members, chance)
