@@ -25,7 +25,7 @@ LIMITS = (
 PACKET_LIMITS = (
     "The label of the real packets is not human. Its hard cases are residuals on bright stars, some of which are "
     "variables badly subtracted; nothing is claimed at a false positive rate of 1 %, where a handful of them decides.",
-    "Kind, leaf size and boosted part of the default recipe were chosen among some twenty on these folds, which "
+    "Kind, leaf size and boosted part of the default recipe were chosen among some sixty on these folds, which "
     "flatters it a little.",
     "Few nights carry most of the real packets, which are samples that brokers published, not a fair draw of a night.",
 )
