@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -86,13 +87,16 @@ def test_schemas_are_named_as_people_know_them():
 # The exposure breaker
 
 
+serial = itertools.count()  # of batches: alerts have candids of their own
+
+
 def batch(mjd, score, threshold=0.5, survey="ztf") -> Outcomes:
     """Scored alerts with these mid-exposure times and scores, and nothing else that matters here."""
     count = len(score)
     alerts = AlertBatch(
         survey=survey,
         index=np.arange(count),
-        candid=FIRST + np.arange(count),
+        candid=FIRST + 100_000 * next(serial) + np.arange(count),
         object_id=["o"] * count,
         band=["g"] * count,
         schema=["ztf/4.02"] * count,
@@ -157,6 +161,13 @@ def test_too_many_candidates_alone_are_enough():
     assert held_of(outcomes[5]) == 0
     assert held_of(outcomes[-1]) > 0
     assert "candidates so far where" in next(iter(outcomes[-1].scored[0].held.values())).why
+
+
+def test_a_batch_that_comes_again_counts_once():
+    breaker, random = ExposureBreaker(ExposureSettings(score_psi=0)), np.random.default_rng(3)
+    a_night(breaker)
+    same = batch(61_001.0, usual_scores(random, 256))
+    assert sum(held_of(breaker.judge([], same)) for _ in range(40)) == 0
 
 
 def test_other_exposures_go_on_while_one_is_held_and_after():

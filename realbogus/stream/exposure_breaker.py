@@ -46,6 +46,14 @@ class Exposure:
     candidates: float = 0.0  # of the whole exposure, as far as can be told from ours
     scores: Counts = field(default_factory=lambda: np.zeros(BINS))
     held: str = ""  # why; "" = not held
+    seen: set[int] = field(default_factory=set)  # candids: a batch that is taken back comes again
+
+    def count(self, candid: NDArray[np.int64], score: NDArray[np.float64], share: float) -> None:
+        """Count those that were not counted before; share is what part of all candidates comes by here."""
+        new = np.array([one not in self.seen for one in candid.tolist()], bool)
+        self.seen.update(candid.tolist())
+        self.candidates += int(new.sum()) / share
+        self.scores += counted(score[new])
 
 
 @dataclass
@@ -93,8 +101,7 @@ class ExposureBreaker(Review):
         """Count some candidates of an exposure; why it is held, "" if it is not."""
         one = self._open.setdefault(key, Exposure(mjd))
         self._open.move_to_end(key)
-        one.candidates += len(rows) / self.share()
-        one.scores += counted(scored.score[rows])
+        one.count(scored.alerts.candid[rows], scored.score[rows], self.share())
         if not one.held and (why := self._unlike(scored.alerts.survey, one)):
             one.held = why
             log.error("exposure %s is held: %s", key, why)

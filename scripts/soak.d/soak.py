@@ -38,6 +38,7 @@ MISSED = 0.1  # of the repeats; a worker that has taken over a partition does no
 ENDS = ("scored", "rejected", "parked", "duplicates")
 # Equal packets in a row shrink to a tenth, real ones do not. With this a fetch brings one batch a partition, which
 # unfolds to 1 MB, the default for what is not compressed; else memory would be that of data such as no survey sends.
+# The sender is twenty exposures ahead, which arrive mixed as no survey's do: to hold one of them would be chance.
 CONFIG = """\
 [kafka]
 bootstrap = "{bootstrap}"
@@ -54,6 +55,7 @@ threshold = {threshold}
 [voevent]
 authority = "org.example.soak"
 [exposures]
+times_usual = 0.0
 score_psi = 0.0
 [http]
 port = {port}
