@@ -53,7 +53,7 @@ class Subscriber(threading.Thread):
     def run(self) -> None:
         vtp_client.FIRST_WAIT_S = vtp_client.LONGEST_WAIT_S = 0.05
         for event in vtp_client.follow("127.0.0.1", self.port):
-            if event is not None:
+            if event:
                 self.got[event] += 1
             if self.stop.is_set():
                 return
