@@ -29,7 +29,8 @@ Counts = NDArray[np.float64]  # (BINS,)
 
 def counted(scores: Column) -> Counts:
     """How many scores lie in each bin, (BINS,); NaN in none."""
-    return np.histogram(scores, BINS, (0.0, 1.0))[0].astype(np.float64)
+    inside = scores[(scores >= 0) & (scores <= 1)]
+    return np.bincount(np.minimum((inside * BINS).astype(np.intp), BINS - 1), minlength=BINS).astype(np.float64)
 
 
 def psi(reference: Counts, found: Counts) -> float:

@@ -112,9 +112,10 @@ class ExposureBreaker(Review):
         usual, settings = self._usual.get(survey, ()), self.settings
         if len(usual) < settings.learn:
             return ""
-        typical = median(usual)
-        if settings.times_usual and one.candidates > max(settings.least, settings.times_usual * typical):
-            return f"{one.candidates:.0f} candidates so far where {typical:.0f} are usual"
+        if settings.times_usual and one.candidates > settings.least:
+            typical = median(usual)
+            if one.candidates > settings.times_usual * typical:
+                return f"{one.candidates:.0f} candidates so far where {typical:.0f} are usual"
         if settings.score_psi and one.scores.sum() >= LEAST_SCORES:
             apart = psi(np.sum(self._scores[survey], axis=0), one.scores)
             if apart > settings.score_psi:
