@@ -3,7 +3,7 @@
     scripts/bench                       everything but the soak, about ten minutes
     scripts/bench --short               under three minutes; exit code 1 below two thirds of the stated ratios
     scripts/bench --json bench.json     write the numbers, too
-    scripts/bench --soak 1000000        a million alerts through one worker, the memory curve as out/soak.png
+    scripts/bench --soak 1000000        afterwards scripts/soak with a million alerts, the memory curve as out/soak.png
 
 Only ratios within one run can be trusted; other work on the machine disturbs wall time more than CPU time.
 """
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from realbogus.model import load_model
 from realbogus.registry import Registry
 from realbogus.resources import shipped
 
+SOAK = Path(__file__).resolve().parents[1] / "soak.d"
 WIDTH = 118  # columns of the tables, also where there is no terminal
 
 
@@ -65,7 +67,8 @@ def main() -> int:
     shortfalls = found.shortfalls() if options.short else []
     for shortfall in shortfalls:
         talk.print(shortfall, style="red", highlight=False)
-    return 1 if shortfalls else 0
+    soaked = subprocess.call([sys.executable, str(SOAK), "--n", str(options.soak)]) if options.soak else 0
+    return 1 if shortfalls else soaked
 
 
 def arguments() -> argparse.Namespace:
@@ -76,10 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--short", action="store_true", help="under three minutes; fail below two thirds of what is stated"
     )
-    parser.add_argument("--soak", type=int, default=0, metavar="N", help="run a worker over N alerts, watch its memory")
-    parser.add_argument(
-        "--soak-plot", type=Path, default=Path("out/soak.png"), metavar="FILE", help="memory curve as PNG"
-    )
+    parser.add_argument("--soak", type=int, default=0, metavar="N", help="afterwards N alerts by scripts/soak")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="folder of a model (default: the promoted one)")
     parser.add_argument("--memory-only", action="store_true", help="leave out everything that needs a broker")
     return parser.parse_args()
@@ -133,17 +133,6 @@ def through_broker(
             found.burst_s = live.burst(bench, found.burst)
             say("rescore")
             found.rescored = rescored(corpus, folder, Path(scratch), 8_192, set(cores))
-        if options.soak:
-            found.soak = soaked(bench, options)
-
-
-def soaked(bench: live.Bench, options: argparse.Namespace) -> live.Soak:
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("soak", total=options.soak)
-        found = live.soak(bench, options.soak, lambda done: progress.update(task, completed=done))
-    live.draw(found, options.soak_plot)
-    print(f"memory curve: {options.soak_plot}", file=sys.stderr)
-    return found
 
 
 if __name__ == "__main__":

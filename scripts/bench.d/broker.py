@@ -108,27 +108,27 @@ def pinned(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def fill(broker: Broker, topic: str, corpus: Corpus, count: int) -> None:
-    """Put so many alerts into a topic, keyed by their place in the corpus."""
+def fill(broker: Broker, topic: str, corpus: Corpus, count: int, skip: int = 0) -> None:
+    """Put so many alerts into a topic, keyed by their place in the corpus; skip those that were sent before."""
     producer = Producer(broker.client(**FILLING))
-    for number, message in enumerate(renumbered(corpus, count)):
+    for number, message in enumerate(renumbered(corpus, count, skip), skip):
         put(producer, topic, message, str(number % len(corpus)))
     producer.flush()
 
 
-def fill_at_once(broker: Broker, topic: str, corpus: Corpus, count: int) -> float:
+def fill_at_once(broker: Broker, topic: str, corpus: Corpus, count: int, skip: int) -> float:
     """Put so many alerts into a topic so that readers see all of them from one moment on; that moment.
 
     They are written in a transaction, which stays invisible until it is committed. The embedded broker has none: there
     they appear while they are written, and the moment is that of the last one.
     """
     if not broker.retains:
-        fill(broker, topic, corpus, count)
+        fill(broker, topic, corpus, count, skip)
         return time.monotonic()
     producer = Producer(broker.client(transactional_id=f"{topic}-burst", transaction_timeout_ms="300000", **FILLING))
     producer.init_transactions()
     producer.begin_transaction()
-    for number, message in enumerate(renumbered(corpus, count)):
+    for number, message in enumerate(renumbered(corpus, count, skip), skip):
         put(producer, topic, message, str(number % len(corpus)))
     producer.flush()
     begun = time.monotonic()
@@ -222,15 +222,17 @@ def memory_of(pid: int, name: str) -> float:
 
 
 class Counter:
-    """How many records topics hold, read from the broker by a reader of its own."""
+    """How many alerts a group is done with: what it has committed, which with exactly once is what readers see.
 
-    def __init__(self, broker: Broker, topics: Sequence[str]) -> None:
-        self._client = Consumer(broker.client(group_id="bench-counter"))
-        self._places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+    The ends of the output topics would count the marks of transactions too, one for each of their partitions.
+    """
+
+    def __init__(self, broker: Broker, topic: str, group: str) -> None:
+        self._client = Consumer(broker.client(group_id=group))
+        self._places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
 
     def count(self) -> int:
-        ends = (self._client.get_watermark_offsets(place, timeout=10) for place in self._places)
-        return sum(end[1] for end in ends if end)
+        return sum(max(place.offset, 0) for place in self._client.committed(self._places, timeout=10))
 
     def close(self) -> None:
         self._client.close()
@@ -247,17 +249,16 @@ class Drained:
 
 
 def drain(
-    broker: Broker, outputs: Sequence[str], processes: Sequence[Watched], count: int, timeout_s: float = 300.0,
+    counter: Counter, processes: Sequence[Watched], count: int, timeout_s: float = 300.0,
     tick: Callable[[int], object] = lambda n: None,
 ) -> Drained:  # fmt: skip
-    """Watch processes until the outputs hold so many records; measured between 15 and 97 % of them."""
-    counter = Counter(broker, outputs)
+    """Watch processes until so many alerts are done; measured between 15 and 97 % of them."""
     seen: list[tuple[int, float, float]] = []
     deadline = time.monotonic() + timeout_s
     try:
         while not seen or seen[-1][0] < count:
             if time.monotonic() > deadline or not all(process.alive() for process in processes):
-                raise RuntimeError(f"only {seen[-1][0] if seen else 0} of {count} came out; see the log of the worker")
+                raise RuntimeError(f"only {seen[-1][0] if seen else 0} of {count} were done; see the log of the worker")
             done = counter.count()
             seen.append((done, sum(process.cpu_s() for process in processes), time.monotonic()))
             tick(done)

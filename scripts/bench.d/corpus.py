@@ -128,9 +128,9 @@ def read(messages: Sequence[bytes]) -> tuple[Decoded, AlertBatch]:
     return decoded[0], alerts
 
 
-def renumbered(corpus: Corpus, count: int) -> Iterator[bytes]:
+def renumbered(corpus: Corpus, count: int, skip: int = 0) -> Iterator[bytes]:
     """So many messages, the corpus over and over, each with a candid of its own and otherwise unchanged."""
-    for number in range(count):
+    for number in range(skip, skip + count):
         cycle, row = divmod(number, len(corpus))
         message, candid = corpus.messages[row], int(corpus.alerts.candid[row])
         yield with_candid(message, candid, candid + cycle * 10**10) if cycle else message

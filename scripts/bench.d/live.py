@@ -1,4 +1,4 @@
-"""The worker as it runs at night, through a broker: throughput, latency, bursts, and hours of it."""
+"""The worker as it runs at night, through a broker: throughput, latency, bursts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from broker import PARTITIONS, Broker, Counter, Drained, Watched, drain, fill, fill_at_once, put, spans_file
-from confluent_kafka import Consumer, Producer
+from broker import PARTITIONS, Broker, Counter, Drained, Watched, drain, fill, fill_at_once, spans_file
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from corpus import Corpus, renumbered
 
 from realbogus.packets import annotation
@@ -26,8 +26,6 @@ from realbogus.packets import annotation
 HERE = Path(__file__).resolve().parent
 WARM = 512  # alerts that a worker has done before anything is measured
 RATE_PER_S = 256.0  # alerts; the mean of Rubin
-SOAK_AHEAD = 20_000  # alerts that the feeder may be ahead of the worker in a soak
-SOAK_BYTES = 2 << 30  # that a soak keeps on the broker's disk
 
 
 @dataclass
@@ -53,13 +51,12 @@ class Bench:
         name = self.name(what)
         topics = Topics(*(f"{name}.{kind}" for kind in ("alerts", "annotations", "dlq", "outbox")))
         self.broker.topic(topics.alerts, **settings)
-        for topic in topics.outputs:
+        for topic in astuple(topics)[1:]:
             self.broker.topic(topic)
-        self.broker.topic(topics.outbox)
         try:
             yield topics
         finally:
-            self.broker.drop(topics.alerts, *topics.outputs, topics.outbox)
+            self.broker.drop(*astuple(topics))
 
     @contextmanager
     def worker(self, topics: Topics, cores: set[int]) -> Iterator[Worker]:
@@ -93,6 +90,14 @@ class Bench:
         )
 
     @contextmanager
+    def counter(self, topics: Topics) -> Iterator[Counter]:
+        counter = Counter(self.broker, topics.alerts, group=topics.annotations)
+        try:
+            yield counter
+        finally:
+            counter.close()
+
+    @contextmanager
     def floor(self, topics: Topics, what: str, batch: int) -> Iterator[Watched]:
         arguments = [self.broker.bootstrap, topics.alerts, topics.annotations, topics.annotations]
         spans = str(spans_file(self.corpus, self.folder))
@@ -110,11 +115,6 @@ class Topics:
     annotations: str
     dead_letters: str
     outbox: str
-
-    @property
-    def outputs(self) -> tuple[str, str]:
-        """Where each alert comes out exactly once."""
-        return self.annotations, self.dead_letters
 
 
 @dataclass(frozen=True)
@@ -166,16 +166,15 @@ def throughput(bench: Bench, count: int, rounds: int) -> Throughput:
             bench.say(f"through the broker, round {number + 1} of {rounds}: the worker")
             with bench.topics("full") as out:
                 outputs = Topics(topics.alerts, out.annotations, out.dead_letters, out.outbox)
-                with bench.worker(outputs, bench.worker_cores) as worker:
-                    full.append(drain(bench.broker, outputs.outputs, [worker.watched], count, tick=scraper(worker)))
-                annotations = held(bench, out.annotations)
-                events = held(bench, out.outbox)
+                with bench.worker(outputs, bench.worker_cores) as worker, bench.counter(outputs) as counter:
+                    full.append(drain(counter, [worker.watched], count, tick=scraper(worker)))
+                annotations, events = held(bench, out.annotations), held(bench, out.outbox)
             for what, found in floors.items():
                 bench.say(f"through the broker, round {number + 1} of {rounds}: the floor, {what}")
                 with bench.topics(what) as out:
                     outputs = Topics(topics.alerts, out.annotations, out.dead_letters, out.outbox)
-                    with bench.floor(outputs, what, 256) as watched:
-                        found.append(drain(bench.broker, outputs.outputs, [watched], count).cpu_us)
+                    with bench.floor(outputs, what, 256) as watched, bench.counter(outputs) as counter:
+                        found.append(drain(counter, [watched], count).cpu_us)
     middle = sorted(full, key=lambda one: one.cpu_us)[len(full) // 2]
     return Throughput(
         middle, statistics.median(floors["inflate"]), statistics.median(floors["client"]), annotations, events
@@ -183,11 +182,18 @@ def throughput(bench: Bench, count: int, rounds: int) -> Throughput:
 
 
 def held(bench: Bench, topic: str) -> int:
-    counter = Counter(bench.broker, [topic])
+    """How many records of a topic a reader sees."""
+    settings = {"group_id": bench.name("reader"), "enable_partition_eof": "true"}
+    reader, found, ended = Consumer(bench.broker.client(**settings)), 0, 0
+    reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
     try:
-        return counter.count()
+        while ended < PARTITIONS:
+            records = reader.consume(1000, 0.5)
+            ended += sum(record.error() is not None for record in records)
+            found += sum(record.error() is None for record in records)
+        return found
     finally:
-        counter.close()
+        reader.close()
 
 
 def scraper(worker: Worker, every_s: float = 1.0) -> Callable[[int], None]:
@@ -221,8 +227,9 @@ def two_workers(bench: Bench, count: int) -> Drained:
     """Two workers with all the work they want."""
     with bench.topics("pair") as topics, two_settled(bench, topics) as pair:
         bench.say(f"two workers, {count} alerts")
-        fill_at_once(bench.broker, topics.alerts, bench.corpus, count)
-        return drain(bench.broker, topics.outputs, pair, count)
+        fill_at_once(bench.broker, topics.alerts, bench.corpus, count, WARM)
+        with bench.counter(topics) as counter:
+            return drain(counter, pair, count)
 
 
 # -- latency -------------------------------------------------------------------------------------------------------
@@ -260,17 +267,14 @@ def warm(bench: Bench, topics: Topics, workers: Sequence[Worker]) -> None:
 
 
 def reach(bench: Bench, topics: Topics, count: int, processes: Sequence[Watched], timeout_s: float) -> float:
-    """Wait until so many records came out; the time at which it was seen."""
-    counter = Counter(bench.broker, topics.outputs)
+    """Wait until so many alerts are done; the time at which it was seen."""
     deadline = time.monotonic() + timeout_s
-    try:
+    with bench.counter(topics) as counter:
         while counter.count() < count:
             if time.monotonic() > deadline or not all(process.alive() for process in processes):
-                raise RuntimeError(f"only {counter.count()} of {count} came out; see {bench.folder}")
+                raise RuntimeError(f"only {counter.count()} of {count} are done; see {bench.folder}")
             time.sleep(0.02)
         return time.monotonic()
-    finally:
-        counter.close()
 
 
 def paced(bench: Bench, topic: str, count: int) -> dict[int, int]:
@@ -293,10 +297,9 @@ def paced(bench: Bench, topic: str, count: int) -> dict[int, int]:
 
 
 def renumbered_with_candids(corpus: Corpus, skip: int, count: int) -> Iterator[tuple[int, bytes]]:
-    for number, message in enumerate(renumbered(corpus, skip + count)):
+    for number, message in enumerate(renumbered(corpus, count, skip), skip):
         cycle, row = divmod(number, len(corpus))
-        if number >= skip:
-            yield int(corpus.alerts.candid[row]) + cycle * 10**10, message
+        yield int(corpus.alerts.candid[row]) + cycle * 10**10, message
 
 
 def annotated(bench: Bench, topic: str, count: int, timeout_s: float) -> dict[int, int]:
@@ -321,77 +324,7 @@ def burst(bench: Bench, count: int, bursts: int = 3) -> float:
     with bench.topics("burst") as topics, two_settled(bench, topics) as pair:
         for number in range(1, bursts + 1):
             bench.say(f"burst {number} of {bursts}, {count} alerts")
-            begun = fill_at_once(bench.broker, topics.alerts, bench.corpus, count)
-            times.append(reach(bench, topics, WARM + number * count, pair, 120) - begun)
+            sent = WARM + (number - 1) * count
+            begun = fill_at_once(bench.broker, topics.alerts, bench.corpus, count, sent)
+            times.append(reach(bench, topics, sent + count, pair, 120) - begun)
     return statistics.median(times)
-
-
-# -- soak ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Soak:
-    """Memory of one worker over many alerts."""
-
-    alerts: Sequence[int]
-    rss_mb: Sequence[float]
-    seconds: float
-
-    @property
-    def growth_mb(self) -> float:
-        """Median of the last tenth less that of the second tenth."""
-        tenth = max(len(self.rss_mb) // 10, 1)
-        return statistics.median(self.rss_mb[-tenth:]) - statistics.median(self.rss_mb[tenth : 2 * tenth])
-
-
-def soak(bench: Bench, count: int, tick: Callable[[int], None]) -> Soak:
-    """Feed one worker without end and watch its memory. The broker forgets old alerts."""
-    producer = Producer(bench.broker.client(linger_ms="20"))
-    alerts: list[int] = []
-    memory: list[float] = []
-    begun = time.monotonic()
-    limits = {"retention_bytes": str(SOAK_BYTES // 4), "segment_bytes": str(64 << 20)}
-    with bench.topics("soak", **limits) as topics, bench.worker(topics, bench.worker_cores) as worker:
-        counter = Counter(bench.broker, topics.outputs)
-        watch = [0.0]
-
-        def look() -> int:
-            done = counter.count()
-            if time.monotonic() - watch[0] > 1:
-                alerts.append(done)
-                memory.append(worker.watched.rss_mb())
-                tick(done)
-                watch[0] = time.monotonic()
-            if not worker.watched.alive():
-                raise RuntimeError(f"the worker ended: {worker.log.read_text()[-2000:]}")
-            return done
-
-        for number, message in enumerate(renumbered(bench.corpus, count)):
-            put(producer, topics.alerts, message, str(number))
-            if number % 1024 == 0:
-                while number - look() > SOAK_AHEAD:
-                    producer.poll(0.1)
-        producer.flush()
-        while look() < count:
-            time.sleep(0.5)
-        alerts.append(counter.count())
-        memory.append(worker.watched.rss_mb())
-        counter.close()
-    return Soak(alerts, memory, time.monotonic() - begun)
-
-
-def draw(found: Soak, file: Path) -> None:
-    """The memory curve as a picture."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    axes.plot(np.asarray(found.alerts) / 1000, found.rss_mb, lw=1.2)
-    axes.set(xlabel="alerts done, thousands", ylabel="memory of the worker, MB", ylim=(0, 1.1 * max(found.rss_mb)))
-    axes.set_title(f"{found.alerts[-1]:,} alerts in {found.seconds / 60:.0f} min; growth {found.growth_mb:+.1f} MB")
-    axes.grid(alpha=0.3)
-    figure.savefig(file, dpi=120)
-    plt.close(figure)

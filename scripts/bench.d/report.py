@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from live import Latency, Soak, Throughput
+from live import Latency, Throughput
 from rescoring import Rescored
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +41,6 @@ class Found:
     burst: int = 0
     starts_s: tuple[float, float] | None = None
     rescored: Rescored | None = None
-    soak: Soak | None = None
 
     @property
     def full_us(self) -> float:
@@ -99,12 +98,6 @@ class Found:
             told["start_s"] = {"cold": round(self.starts_s[0], 2), "warm": round(self.starts_s[1], 2)}
         if self.rescored:
             told["rescore_per_s"] = {"one": round(self.rescored.one_per_s, 1), "all": round(self.rescored.all_per_s, 1)}
-        if self.soak:
-            told["soak"] = {
-                "alerts": self.soak.alerts[-1],
-                "growth_mb": round(self.soak.growth_mb, 1),
-                "peak_mb": round(max(self.soak.rss_mb), 1),
-            }
         return told
 
     def shortfalls(self) -> list[str]:
@@ -224,6 +217,4 @@ def live_table(found: Found) -> Table:
         made.add_row(
             f"rescore, {found.rescored.processes} processes", f"{told_all:,.0f} ({told_all / told_one:.2f}x)", ""
         )
-    if found.soak:
-        made.add_row(f"memory over {found.soak.alerts[-1]:,} alerts", f"{found.soak.growth_mb:+.1f} MB", "flat")
     return made
