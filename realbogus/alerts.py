@@ -83,6 +83,9 @@ COLUMNS: Mapping[str, ColumnMeaning] = {
     "chip_y_px": ColumnMeaning(
         "px", "y on the detector, as the survey counts", "position memorises bad detectors and fields"
     ),
+    "detector": ColumnMeaning(
+        "", "number of the detector: ZTF readout channel, 0 to 63, Rubin detector", "position memorises bad detectors"
+    ),
     "position_error_arcsec": ColumnMeaning("arcsec", "1 sigma error of the position", "survey constant"),
     "survey_rb": ColumnMeaning("", "the survey's own forest score (ZTF rb)", "another classifier's score"),
     "survey_drb": ColumnMeaning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,9 @@ from realbogus.errors import ConfigError, StreamError
 from realbogus.packets import annotation
 from realbogus.packets.naming import schema_named
 from realbogus.policy import Policy
+from realbogus.stream import exposures
 from realbogus.stream.circuit_breaker import EXIT_CODE, CircuitBreaker
-from realbogus.stream.exposure_breaker import ExposureBreaker, key_of
+from realbogus.stream.exposure_breaker import ExposureBreaker
 from realbogus.stream.shadow import Shadow
 from realbogus.stream.watching import DriftWatch
 
@@ -90,8 +92,8 @@ def test_schemas_are_named_as_people_know_them():
 serial = itertools.count()  # of batches: alerts have candids of their own
 
 
-def batch(mjd, score, threshold=0.5, survey="ztf") -> Outcomes:
-    """Scored alerts with these mid-exposure times and scores, and nothing else that matters here."""
+def batch(mjd, score, threshold=0.5, survey="ztf", detector=np.nan, model=MODEL) -> Outcomes:
+    """Scored alerts with these mid-exposure times, scores and detectors, and nothing else that matters here."""
     count = len(score)
     alerts = AlertBatch(
         survey=survey,
@@ -100,13 +102,16 @@ def batch(mjd, score, threshold=0.5, survey="ztf") -> Outcomes:
         object_id=["o"] * count,
         band=["g"] * count,
         schema=["ztf/4.02"] * count,
-        columns={"mjd": np.broadcast_to(np.asarray(mjd, float), (count,))},
+        columns={
+            name: np.broadcast_to(np.asarray(value, float), (count,))
+            for name, value in (("mjd", mjd), ("detector", detector))
+        },
         triplets=np.zeros((0, 3, 63, 63), np.float32),
     )
     score = np.round(np.asarray(score, float), 6)
     one = ScoredBatch(
         alerts=alerts,
-        model=replace(MODEL, threshold=threshold),
+        model=replace(model, threshold=threshold),
         features=np.zeros((count, 0), np.float32),
         feature_names=(),
         score=score,
@@ -126,7 +131,8 @@ def a_night(breaker, exposures=60, typical=300, seed=0):
     random, held = np.random.default_rng(seed), 0
     for at in range(exposures):
         count = int(typical * np.exp(random.normal(0, 0.5)))
-        held += held_of(breaker.judge([], batch(61_000 + at * 40 / 86_400, usual_scores(random, count))))
+        mjd, detector = 61_000 + at * 40 / 86_400, random.integers(0, 64, count)
+        held += held_of(breaker.judge([], batch(mjd, usual_scores(random, count), detector=detector)))
     return held
 
 
@@ -198,10 +204,14 @@ def test_surveys_have_each_their_own_usual():
 
 def test_what_was_held_before_a_restart_is_held_after_it():
     breaker = ExposureBreaker()
-    breaker.restore([(key_of("ztf", 61_001.0), 61_001.0, "40000 candidates so far where 300 are usual")])
+    why = "40000 candidates so far where 300 are usual"
+    breaker.restore([("ztf/61001.00000", why), ("ztf/61002.00000/7", why), ("what somebody else wrote", why)])
     outcomes = breaker.judge([], batch(61_001.0, [0.9, 0.1]))
     assert outcomes.scored[0].forward.tolist() == [False, False]
     assert list(outcomes.scored[0].held) == [0]  # the other was not to be forwarded anyway
+    outcomes = breaker.judge([], batch(61_002.0, [0.9, 0.9], detector=[7, 8]))
+    assert outcomes.scored[0].forward.tolist() == [False, True]
+    assert list(breaker.held()) == ["ztf/61001.00000", "ztf/61002.00000/7"]
 
 
 @pytest.mark.parametrize("workers", [1, 3, 8])
@@ -236,10 +246,130 @@ def test_partitions_that_come_from_others_are_no_flood():
     assert not breaker.held()
 
 
+def flood(breaker, detector, count=1_000, mjd=61_001.0, seed=6):
+    """An exposure as usual, but for one detector; what was held, by what holds it, and what went out of that one."""
+    random, held, out = np.random.default_rng(seed), Counter(), 0
+    where = random.permutation(np.concatenate([random.integers(0, 64, 300), np.full(count, detector)]))
+    for some in np.array_split(where, len(where) // 100):
+        (scored,) = breaker.judge([], batch(mjd, usual_scores(random, len(some)), detector=some)).scored
+        held.update(one.by for one in scored.held.values())
+        out += int(scored.forward[some == detector].sum())
+    return held, out
+
+
+def test_one_detector_that_floods_is_held_while_the_rest_of_its_exposure_goes_on():
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0))
+    a_night(breaker)
+    held, out = flood(breaker, 42)
+    assert list(held) == list(breaker.held()) == ["ztf/61001.00000/42"]
+    assert "candidates so far where 5 are usual" in breaker.held()["ztf/61001.00000/42"]
+    assert held.total() > 4 * out > 0
+    assert breaker.metrics.registry.get_sample_value("realbogus_held_exposures") == 1
+    assert flood(breaker, 42, mjd=61_001.1, count=100)[0] == Counter()  # the next exposure is as ever
+
+
+@pytest.mark.parametrize("detector", [np.nan, -999, 1000, 1e300])
+def test_where_a_packet_names_no_detector_the_exposure_alone_is_looked_at(detector):
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0))
+    a_night(breaker)
+    assert flood(breaker, detector)[0] == Counter()
+
+
+def test_an_exposure_of_a_single_detector_is_looked_at_as_a_whole():
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0))
+    random = np.random.default_rng(7)
+    for at in range(60):
+        breaker.judge([], batch(61_000 + at * 40 / 86_400, usual_scores(random, 30), detector=at % 9))
+    assert held_of(breaker.judge([], batch(61_001.0, usual_scores(random, 900), detector=3))) == 0
+
+
+def test_a_flood_of_the_whole_camera_is_one_hold():
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0))
+    a_night(breaker)
+    random = np.random.default_rng(8)
+    for _ in range(40):
+        breaker.judge([], batch(61_001.0, usual_scores(random, 500), detector=random.integers(0, 64, 500)))
+    assert list(breaker.held()) == ["ztf/61001.00000"]
+
+
+def test_detectors_can_be_left_alone():
+    breaker = ExposureBreaker(ExposureSettings(score_psi=0, least_on_detector=0))
+    a_night(breaker)
+    assert flood(breaker, 42)[0] == Counter()
+
+
+def test_a_flood_among_the_exposures_learnt_from_does_not_condemn_those_after_it():
+    breaker, random = ExposureBreaker(), np.random.default_rng(9)
+    breaker.judge([], batch(60_999.0, random.beta(30, 2, 40_000)))
+    assert a_night(breaker, exposures=80, typical=1_000) == 0
+
+
+def test_what_comes_late_of_a_complete_exposure_is_no_example_and_is_still_held():
+    breaker, random = ExposureBreaker(ExposureSettings(score_psi=0)), np.random.default_rng(10)
+    a_night(breaker, exposures=40, typical=800)
+    breaker.judge([], batch(61_001.0, np.full(20_000, 0.9)))
+    a_night(breaker, exposures=40, typical=800, seed=1)
+    late = [breaker.judge([], batch(61_001.0, np.full(5, 0.9)))]
+    for at in range(200):  # a partition that lags behind: of each exposure of the night a few candidates
+        late.append(breaker.judge([], batch(61_000 + at % 40 * 40 / 86_400, usual_scores(random, 10))))
+    assert [held_of(one) for one in late] == [5] + 200 * [0]
+    for at in range(20):
+        assert held_of(breaker.judge([], batch(61_002 + at * 40 / 86_400, usual_scores(random, 2_000)))) == 0
+
+
+def expected(survey):
+    """What a model's manifest says of its scores, as `drift.reference_of` gives it."""
+    random = np.random.default_rng(11)
+    return reference_of({"reference": {"score": shares(usual_scores(random, 10_000), np.arange(10_000) % 2 == 0)}})
+
+
+def test_before_anything_is_learnt_scores_are_held_to_what_the_model_leads_to_expect():
+    breaker, random = ExposureBreaker(reference=expected), np.random.default_rng(12)
+    assert held_of(breaker.judge([], batch(61_000.0, usual_scores(random, 2_000)))) == 0
+    outcomes = breaker.judge([], batch(61_000.1, random.normal(0.9, 0.01, 2_000)))
+    assert held_of(outcomes) > 1_900
+    assert next(iter(outcomes.scored[0].held.values())).why.startswith("its scores are unlike its model's: PSI ")
+
+
+def test_a_reference_that_does_not_fit_the_survey_holds_only_until_the_worker_knows_better():
+    breaker, random = ExposureBreaker(reference=expected), np.random.default_rng(13)
+    held = [
+        held_of(breaker.judge([], batch(61_000 + at * 40 / 86_400, random.normal(0.8, 0.02, 500)))) for at in range(60)
+    ]
+    assert held[0] == 500
+    learn = breaker.settings.learn + exposures.DONE
+    assert held[learn + 1 :] == [0] * (59 - learn)
+
+
+def test_another_model_whose_scores_are_distributed_otherwise_holds_nothing():
+    breaker, random = ExposureBreaker(), np.random.default_rng(14)
+    a_night(breaker, typical=1_000)
+    after = replace(MODEL, version="2")
+    held = [
+        held_of(breaker.judge([], batch(61_001 + at * 40 / 86_400, random.normal(0.8, 0.02, 500), model=after)))
+        for at in range(60)
+    ]
+    assert sum(held) == 0
+    assert held_of(breaker.judge([], batch(61_002.0, usual_scores(random, 500), model=after))) > 0  # by its own measure
+
+
+def test_what_is_remembered_is_bounded():
+    breaker = ExposureBreaker()
+    breaker.restore((f"ztf/{at}", "why") for at in range(5_000))
+    for at in range(3_000):
+        breaker.judge([], batch(61_000 + at / 1000, [0.9], detector=at % 2000))
+    (followed,) = breaker._surveys.values()
+    assert len(followed.open) <= exposures.DONE + 1
+    assert len(followed.past) == len(followed.held) == exposures.PAST
+    for count in range(10, 400, 10):  # ever more exposures, all of them still being read
+        breaker.judge([], batch(61_010 + np.arange(count) / 1000, np.full(count, 0.9)))
+    assert len(followed.open) == exposures.OPEN
+
+
 def test_a_held_alert_is_annotated_as_held_and_its_event_waits_in_a_topic_of_its_own():
     class HoldAll(ExposureBreaker):
-        def _unlike(self, survey, one):
-            return "40000 candidates so far where 300 are usual"
+        def _decide(self, followed, key, *told):
+            followed.held[key] = "40000 candidates so far where 300 are usual"
 
     free, held = Night(), Night(to=destinations(held="held"))
     for night in (free, held):

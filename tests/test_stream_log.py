@@ -244,8 +244,8 @@ def test_a_stretch_begins_at_a_time():
 class HoldAll(ExposureBreaker):
     """Every exposure is unlike the others."""
 
-    def _unlike(self, survey, one):
-        return "40000 candidates so far where 300 are usual"
+    def _decide(self, followed, key, *told):
+        followed.held[key] = "40000 candidates so far where 300 are usual"
 
 
 def held_night() -> tuple[Night, Night]:
@@ -324,7 +324,7 @@ def test_a_worker_that_starts_again_knows_what_is_on_hold():
     found = still_held(night.broker.log(), "held", 0.0)
     assert {hold.exposure for hold in found} == set(waiting(night))
     breaker = ExposureBreaker()
-    breaker.restore((hold.exposure, hold.mjd, hold.why) for hold in found)
+    breaker.restore((hold.exposure, hold.why) for hold in found)
     again = Night(to=destinations(held="held"))
     again.send(*ALERTS)
     again.run(reviews=[breaker])

@@ -140,6 +140,8 @@ def test_no_message_gives_an_empty_batch(survey):
         ("mjd", 60000 + 15 / 86400, {"exptime": None}),
         ("exposure_s", 30, {"exptime": None}),
         ("survey_rb", 0.5, {"rb": 0.5}),
+        ("detector", 42, {"rcid": 42}),
+        ("detector", np.nan, {"rcid": -999}),
         ("position_error_arcsec", np.hypot(0.1, 2.4 * 1.01 / 2.3548 / 10.857), {}),
         ("position_error_arcsec", 0.5, {"seeratio": None}),
     ],
@@ -183,6 +185,7 @@ def test_ztf_columns(name, value, candidate):
         ("exposure_s", 30, {}),
         ("position_error_arcsec", 0.036, {}),
         ("survey_drb", 0.9, {"reliability": 0.9}),
+        ("detector", 188, {"detector": 188}),
     ],
 )
 def test_rubin_columns(name, value, source):

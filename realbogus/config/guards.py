@@ -28,10 +28,11 @@ class BreakerSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ExposureSettings(Checked):
-    """Section [exposures]: the candidates of an exposure that is unlike the others are held, not published."""
+    """Section [exposures]: candidates of an exposure, or a detector, unlike the others are held, not published."""
 
-    times_usual: float = 10.0  # candidates of an exposure, in units of the usual number, that are too many; 0 = any
-    least: int = 1000  # candidates; fewer are never too many
+    times_usual: float = 10.0  # candidates, in units of the usual number, that are too many; 0 = any number is fine
+    least: int = 1000  # candidates of an exposure; fewer are never too many
+    least_on_detector: int = 250  # candidates of one detector of an exposure; likewise; 0 = look at exposures only
     score_psi: float = 2.0  # how unlike the usual ones its scores may be, see docs/operations.md; 0 = anything goes
     learn: int = 20  # exposures before anything is held; the usual is that of the last 200
     held: str = "realbogus.voevent.held"  # Kafka topic where its events wait for `realbogus exposures release`
@@ -44,5 +45,7 @@ class ExposureSettings(Checked):
         for name in ("least", "learn"):
             if getattr(self, name) < 1:
                 yield f"exposures.{name} is {getattr(self, name)}; expected at least 1"
+        if self.least_on_detector < 0:
+            yield f"exposures.least_on_detector is {self.least_on_detector}; expected at least 1, or 0"
         if problem := bad_topic(self.held):
             yield f"exposures.held: {problem}"

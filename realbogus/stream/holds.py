@@ -22,21 +22,13 @@ AT_ONCE = 500  # events in a transaction
 
 @dataclass
 class Hold:
-    """An exposure and its events that wait."""
+    """An exposure, or one detector of it, and its events that wait."""
 
-    exposure: str  # "ztf/61000.25123"
+    exposure: str  # "ztf/61000.25123", "ztf/61000.25123/42"
     partition: Partition = ("", 0)
     why: str = ""
     waiting: dict[str, int] = field(default_factory=dict)  # IVORN -> offset
     released: int = 0  # events, earlier
-
-    @property
-    def mjd(self) -> float:
-        """Mid-exposure, MJD UTC; NaN where the name does not tell."""
-        try:
-            return float(self.exposure.rpartition("/")[2])
-        except ValueError:
-            return float("nan")
 
     def as_dict(self) -> dict[str, Any]:
         """For tables and JSON."""

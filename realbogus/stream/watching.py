@@ -42,7 +42,7 @@ class DriftWatch(Review):
             survey = scored.alerts.survey
             model, drift = self._followed.get(survey, (None, ScoreDrift()))
             if model != scored.model:  # another model has other scores: begin again
-                drift = ScoreDrift(self._reference(survey))
+                drift = ScoreDrift(self.reference(survey))
                 self._followed[survey] = scored.model, drift
                 self._begin_features(survey, scored)
             drift.add(scored.score)
@@ -71,7 +71,8 @@ class DriftWatch(Review):
             if not math.isnan(apart):
                 self.metrics.feature_psi.labels(survey, scored.feature_names[at]).set(round(apart, 4))
 
-    def _reference(self, survey: str) -> Counts | None:
+    def reference(self, survey: str) -> Counts | None:
+        """The scores that the model in force leads to expect of a survey, (M, BINS); None where it does not tell."""
         model = self.scorer().models.get(survey)
         return reference_of(model.manifest) if model else None
 
@@ -89,10 +90,11 @@ def reviews_of(
     held are the exposures that were on hold before this worker began; share tells which part of all alerts it sees.
     """
     reviews: list[Review] = [CircuitBreaker(settings.breaker, metrics, health)]
-    exposures = ExposureBreaker(settings.exposures, metrics, share)
-    exposures.restore((hold.exposure, hold.mjd, hold.why) for hold in held)
+    drift = DriftWatch(scorer, metrics)
+    exposures = ExposureBreaker(settings.exposures, metrics, share, drift.reference)
+    exposures.restore((hold.exposure, hold.why) for hold in held)
     health.parts["held_exposures"] = exposures.held
-    reviews += [exposures, DriftWatch(scorer, metrics)]
+    reviews += [exposures, drift]
     if settings.models.shadow:
         reviews.append(shadow_of(settings, metrics))
     return reviews
@@ -101,7 +103,7 @@ def reviews_of(
 def still_held(log: Log, topic: str, since_s: float) -> list[Hold]:
     """The exposures of which events wait that were held at or after a time (Unix, s)."""
     found = holds(log.read(from_time(log, log.extent([topic]), since_s)))
-    return [hold for hold in found.values() if hold.waiting and not math.isnan(hold.mjd)]
+    return [hold for hold in found.values() if hold.waiting]
 
 
 def shadow_of(settings: Settings, metrics: Metrics) -> Shadow:

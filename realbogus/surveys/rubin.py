@@ -54,7 +54,7 @@ PIXEL_FLAGS = tuple(
 _NUMBERS = (  # noqa: SIM905 (a list of words reads better than one of strings)
     "midpointMjdTai ra dec raErr decErr x y psfFlux psfFluxErr psfChi2 psfNdata apFlux templateFlux templateFluxErr "
     "ixx iyy ixy ixxPSF iyyPSF extendedness reliability bboxSize isNegative dipoleFitAttempted dipoleChi2 dipoleNdata "
-    "trailChi2 trailNdata"
+    "trailChi2 trailNdata detector"
 ).split() + list(PIXEL_FLAGS)
 
 FIELDS = Fields(
@@ -134,6 +134,7 @@ def _columns(value: Mapping[str, Column]) -> dict[str, Column]:
         "exposure_s": np.full(len(flux), EXPOSURE_S),
         "chip_x_px": value["x"],
         "chip_y_px": value["y"],
+        "detector": value["detector"],
         "survey_drb": value["reliability"],
     }
 

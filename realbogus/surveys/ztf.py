@@ -50,7 +50,7 @@ IS_POSITIVE = {"t": True, "1": True, "f": False, "0": False}
 _NUMBERS = (  # noqa: SIM905 (a list of words reads better than one of strings)
     "jd exptime ra dec xpos ypos magpsf sigmapsf magap diffmaglim scorr dsdiff classtar nbad magzpscirms chipsf "
     "seeratio fwhm aimage bimage distnr magnr sigmagnr sharpnr distpsnr1 sgscore1 sgscore nmtchps neargaia maggaia "
-    "neargaiabright maggaiabright rb drb"
+    "neargaiabright maggaiabright rb drb rcid"
 ).split()
 
 FIELDS = Fields(
@@ -140,6 +140,7 @@ def _columns(raw: Mapping[str, Column], value: Mapping[str, Column]) -> dict[str
         "exposure_s": exposure,
         "chip_x_px": value["xpos"],
         "chip_y_px": value["ypos"],
+        "detector": value["rcid"],
         "position_error_arcsec": position_error(width * PIXEL_ARCSEC, snr),
         "survey_rb": value["rb"],
         "survey_drb": value["drb"],
