@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from realbogus.cli import COMMANDS, main
+from realbogus.cli.calls import names, train
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -19,6 +22,57 @@ def test_every_command_has_help_with_an_example(command, capsys):
         main([command, "--help"])
     assert left.value.code == 0
     assert f"realbogus {command}" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_that_takes_long():
+    asking = f"""
+import sys
+from realbogus.cli import main
+for command in {list(COMMANDS)}:
+    try:
+        main([command, "--help"])
+    except SystemExit:
+        pass
+print(*sorted({{"numpy", "numba", "scipy", "sklearn", "pyarrow", "rich", "confluent_kafka"}} & sys.modules.keys()))
+"""
+    told = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[-1] == ""
+
+
+def test_the_names_that_help_tells_are_those_of_the_rooms():
+    from realbogus.features import FAMILIES, FEATURE_SETS
+    from realbogus.labels.importers import IMPORTERS
+    from realbogus.labels.sources import SOURCES
+    from realbogus.simulation import RECIPES
+    from realbogus.stream.dead_letters import DISPOSITION
+    from realbogus.surveys import SURVEYS
+    from realbogus.tables import ALSO
+    from realbogus.training.fit import KINDS
+    from realbogus.training.held_out import SEEN
+    from realbogus.voevent.style import Role
+
+    assert tuple(SURVEYS) == names.SURVEYS
+    assert tuple(FEATURE_SETS) == names.FEATURE_SETS
+    assert tuple(FAMILIES) == names.FAMILIES
+    assert names.KINDS == KINDS
+    assert names.SEEN == SEEN
+    assert tuple(RECIPES) == names.RECIPES
+    assert tuple(IMPORTERS) == names.IMPORTERS
+    assert tuple(SOURCES) == names.SOURCES
+    assert names.ALSO == ALSO
+    assert get_args(Role) == names.ROLES
+    assert tuple(sorted(set(DISPOSITION.values()))) == names.DISPOSITIONS
+
+
+def test_the_recipe_that_train_starts_from_is_the_recipe_of_training_but_for_its_boosted_trees():
+    from realbogus.training.fit import Recipe
+
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    given = vars(parser.parse_args(["--name", "mine", "--version", "1"]))
+    recipe = {name: value for name, value in vars(Recipe()).items() if name in given}
+    assert len(recipe) == 10
+    assert recipe == {name: given[name] for name in recipe} | {"boosted": 0}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

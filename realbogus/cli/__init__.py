@@ -1,4 +1,7 @@
-"""The command line: one thin module a command, loaded only when its command is called."""
+"""The command line: a thin module a command, loaded only when its command is to do its work.
+
+What a command says of itself, and its arguments, lie apart from it (`calls`), so that help is instant.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.captureWarnings(True)
     try:
-        code = int(options.run(options) or 0)
+        code = int(importlib.import_module(f"realbogus.cli.{command}").run(options) or 0)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read our output has left, as `head` does
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(load: str | None) -> argparse.ArgumentParser:
-    """The parser of all commands; only the one called is imported, so that help stays instant."""
+    """The parser of all commands, with the arguments of the one called."""
     parser = argparse.ArgumentParser(
         prog="realbogus",
         description="Real-time real/bogus classification of astronomical alert streams.",
@@ -74,10 +77,9 @@ def _parser(load: str | None) -> argparse.ArgumentParser:
         if name != load:
             commands.add_parser(name, help=line)
             continue
-        module = importlib.import_module(f"realbogus.cli.{name}")
+        call = importlib.import_module(f"realbogus.cli.calls.{name}")
         command = commands.add_parser(
-            name, help=line, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=line, description=call.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        call.add_arguments(command)
     return parser

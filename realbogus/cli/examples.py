@@ -1,4 +1,4 @@
-"""Labelled packets on the command line: the arguments that say where they are, and reading them with a progress bar."""
+"""Labelled packets on the command line: what is wrong with the arguments, and reading them with a progress bar."""
 
 from __future__ import annotations
 
@@ -14,25 +14,8 @@ from realbogus import archives
 from realbogus.labels import read_claims, read_manifest, read_truth
 from realbogus.model import Model, load_model
 from realbogus.registry import Registry
-from realbogus.surveys import SURVEYS
 from realbogus.training.examples import Examples, LabelSet, joined
 from realbogus.training.labelled import Tally, examples
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where labelled packets and simulated nights are."""
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--packets", nargs="+", metavar="PATH", help="folders, globs, packets or tars of labelled packets"
-    )
-    data.add_argument("--manifest", type=Path, metavar="CSV", help="their labels, as a table")
-    data.add_argument(
-        "--labels", nargs="+", type=Path, metavar="JOURNAL", default=[], help="their labels, of `realbogus labels`"
-    )
-    data.add_argument(
-        "--simulated", nargs="+", type=Path, metavar="PATH", default=[], help="simulated nights with truth"
-    )
-    data.add_argument("--survey", choices=sorted(SURVEYS), default="ztf", help="whose alerts (default: ztf)")
 
 
 def data_problems(options: argparse.Namespace) -> list[str]:

@@ -1,10 +1,6 @@
 """List the feature catalogue: what each number means, its unit, range, rule for NaN and source.
 
-realbogus features                          the whole catalogue as a table
-realbogus features --family B               one family
-realbogus features --set full-1             the features of one set, in its order
-realbogus features --markdown               the page of the documentation
-realbogus features --json | jq .name        one JSON object a line
+How it is called: `realbogus.cli.calls.features`.
 """
 
 from __future__ import annotations
@@ -15,17 +11,8 @@ import math
 import sys
 from collections.abc import Sequence
 
-from realbogus.features import CATALOGUE, FAMILIES, FEATURE_SETS, Feature
+from realbogus.features import CATALOGUE, FEATURE_SETS, Feature
 from realbogus.features.table import page
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `realbogus features`."""
-    parser.add_argument("--set", choices=FEATURE_SETS, help="only the features of this set, in its order")
-    parser.add_argument("--family", choices=FAMILIES, help="only this family, by its letter")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print the page of the documentation")
-    form.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,16 +1,6 @@
 """Show, or prove, what became of every alert, by night and topic.
 
-    realbogus ledger --config worker.toml                     a table: consumed, scored, rejected, parked, duplicates
-    realbogus ledger check --config worker.toml               the same, and exit code 1 where an alert has no end or two
-    realbogus ledger check --config worker.toml --since 2026-11-20 --until 2026-11-21 --json
-
-Nothing of it trusts the workers' own counts: it is made of the topics themselves. Annotations and dead letters name the
-alert they came from; alerts that no result names are read again, and are duplicates where their candid is annotated, or
-else missing. The stretch is what the input topics still hold, up to what the group has committed. A night goes from
-noon to noon, UTC, by the timestamps of the alerts.
-
-A group that was moved by --from has left alerts out on purpose: give the same time as --since. Exit codes: 0 balanced,
-1 not, 2 the call is wrong, 3 no broker.
+How it is called: `realbogus.cli.calls.ledger`.
 """
 
 from __future__ import annotations
@@ -21,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from realbogus import packets
-from realbogus.cli.looking import add_config, add_times, looking, print_rows, read_shown
+from realbogus.cli.looking import looking, print_rows, read_shown
 from realbogus.config import Settings
 from realbogus.limits import Limits
 from realbogus.packets.schemas import SchemaStore
@@ -31,15 +21,6 @@ from realbogus.stream.log import Extent, Log, from_time, inputs_behind, is_input
 from realbogus.stream.protocols import Message, Partition
 from realbogus.stream.schema_registry import SchemaRegistry
 from realbogus.surveys import SURVEYS, recognise
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `realbogus ledger`."""
-    parser.add_argument("action", nargs="?", choices=["show", "check"], default="show", help="(default: show)")
-    add_config(parser)
-    parser.add_argument("--topic", action="append", metavar="TOPIC", help="of these input topics only; repeatable")
-    add_times(parser, "alerts")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> int:

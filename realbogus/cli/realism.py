@@ -1,12 +1,6 @@
 """Tell how far simulated alerts pass for real ones: a page for people, a JSON object for machines.
 
-    realbogus realism --packets packets/ztf --manifest manifest.csv --simulated night/ --out realism.html
-    realbogus realism --packets ztf.tar.xz --labels journal.sqlite --simulated a.tar b/ --out realism.html
-
-For each class, extra trees try to tell real packets from simulated ones, by exposure: AUC 0.5 means that they cannot,
-1 that they always can. The report names what separates most and draws the marginals of columns, noise, its correlation
-and missing pixels; and it tells what a forest trained on the simulated alerts alone is worth on the real ones. Beside
-the page lies the same as JSON. One line of figures goes to stdout.
+How it is called: `realbogus.cli.calls.realism`.
 """
 
 from __future__ import annotations
@@ -20,23 +14,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from realbogus import archives
-from realbogus.cli.examples import add_data_arguments, data_problems, labels_of, progress_bar, truth_of
+from realbogus.cli.examples import data_problems, labels_of, progress_bar, truth_of
 from realbogus.errors import ConfigError
 from realbogus.features import FEATURE_SETS
 from realbogus.training.examples import LabelSet
 from realbogus.training.labelled import Tally, batches
 from realbogus.training.realism import Sample, as_json, compare, joined, sample_of, transfer
 from realbogus.training.realism_page import realism_page
-
-FEATURES = "fast-1"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `realbogus realism`."""
-    add_data_arguments(parser)
-    parser.add_argument("--feature-set", choices=FEATURE_SETS, default=FEATURES, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page; the JSON lies beside it")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the forests (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
