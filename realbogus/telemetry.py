@@ -27,7 +27,7 @@ forwarded_ratio                          gauge     share of the scored alerts th
 last_commit_timestamp_seconds            gauge     Unix time of the last commit, s
 refused_share                            gauge     share of the last alerts (breaker.window) rejected or parked
 breaker_open                             gauge     1 once the worker stops because of that share
-held_exposures                           gauge     exposures on hold that this worker still gets candidates of
+held_exposures                           gauge     exposures and detectors on hold that still get candidates here
 score_psi                                gauge     how far recent scores are from the model's reference, by survey
 feature_psi                              gauge     how far a feature is from what it was first, by survey and feature
 shadow_scored_total                      counter   alerts scored by the shadow model too, by survey and agreement
@@ -141,7 +141,7 @@ class Metrics:
             "model_info", "1; the model in force", "survey", "model", "sha256", "feature_set", "threshold"
         )
         self.held = counter("held", "Promising alerts of exposures on hold", "survey")
-        self.held_exposures = gauge("held_exposures", "Exposures on hold that this worker still gets candidates of")
+        self.held_exposures = gauge("held_exposures", "Exposures and detectors of one on hold that this worker still gets candidates of")
         self.refused_share = gauge("refused_share", "Share of the last alerts that was rejected or parked")
         self.breaker_open = gauge("breaker_open", "1 once the worker stops because of the share of refused alerts")
         self.score_psi = gauge("score_psi", "Population stability index of recent scores", "survey")

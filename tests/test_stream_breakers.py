@@ -304,6 +304,14 @@ def test_a_flood_among_the_exposures_learnt_from_does_not_condemn_those_after_it
     assert a_night(breaker, exposures=80, typical=1_000) == 0
 
 
+def test_floods_do_not_become_the_usual_however_many_there_are():
+    breaker, random = ExposureBreaker(ExposureSettings(score_psi=0, least=100)), np.random.default_rng(15)
+    a_night(breaker, typical=30)
+    for at in range(150):
+        outcomes = breaker.judge([], batch(61_001 + at * 40 / 86_400, usual_scores(random, 400)))
+        assert held_of(outcomes) > 0
+
+
 def test_what_comes_late_of_a_complete_exposure_is_no_example_and_is_still_held():
     breaker, random = ExposureBreaker(ExposureSettings(score_psi=0)), np.random.default_rng(10)
     a_night(breaker, exposures=40, typical=800)
@@ -368,8 +376,8 @@ def test_what_is_remembered_is_bounded():
 
 def test_a_held_alert_is_annotated_as_held_and_its_event_waits_in_a_topic_of_its_own():
     class HoldAll(ExposureBreaker):
-        def _decide(self, followed, key, *told):
-            followed.held[key] = "40000 candidates so far where 300 are usual"
+        def _decide(self, followed, place, *told):
+            followed.hold(*place, "40000 candidates so far where 300 are usual")
 
     free, held = Night(), Night(to=destinations(held="held"))
     for night in (free, held):

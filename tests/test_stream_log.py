@@ -244,8 +244,8 @@ def test_a_stretch_begins_at_a_time():
 class HoldAll(ExposureBreaker):
     """Every exposure is unlike the others."""
 
-    def _decide(self, followed, key, *told):
-        followed.held[key] = "40000 candidates so far where 300 are usual"
+    def _decide(self, followed, place, *told):
+        followed.hold(*place, "40000 candidates so far where 300 are usual")
 
 
 def held_night() -> tuple[Night, Night]:

@@ -25,7 +25,7 @@ import numpy as np
 from realbogus.alerts import Held, Outcomes, ScoredBatch
 from realbogus.config.guards import ExposureSettings
 from realbogus.drift import Counts, psi
-from realbogus.stream.exposures import NO_DETECTOR, Exposure, Followed, Tally, bins_of, key_of, numbers_of
+from realbogus.stream.exposures import NO_DETECTOR, WHOLE, Followed, Tally, bins_of, key_of, numbers_of, place_of
 from realbogus.stream.protocols import Message
 from realbogus.stream.review import Review
 from realbogus.telemetry import Metrics
@@ -54,7 +54,7 @@ class ExposureBreaker(Review):
     def restore(self, held: Iterable[tuple[str, str]]) -> None:
         """Take up what was on hold before this worker started: keys, and why."""
         for key, why in held:
-            self._followed(key.partition("/")[0]).held[key] = why
+            self._followed(key.partition("/")[0]).hold(*place_of(key), why)
 
     def held(self) -> dict[str, str]:
         """What is on hold of the exposures that are still followed, and why."""
@@ -93,25 +93,25 @@ class ExposureBreaker(Review):
         """Hold the exposures that are unlike the usual ones by now, and such detectors of the others."""
         settings, usual = self.settings, followed.usual
         for key in dict(places):
-            one = followed.open[key]
-            self._decide(followed, key, one, one.whole, usual.candidates, settings.least)
+            whole = followed.open[key].whole
+            self._decide(followed, (key, WHOLE), whole, usual.candidates, settings.least)
         for key, detector in dict.fromkeys(places) if settings.least_on_detector else ():
-            one = followed.open[key]
-            if detector != NO_DETECTOR and len(one.detectors) > 1 and key not in followed.held:
-                part, least = one.detectors[detector], settings.least_on_detector
-                self._decide(followed, key_of(key, detector), one, part, usual.on_detector, least)
+            parts = followed.open[key].detectors
+            if detector != NO_DETECTOR and len(parts) > 1:
+                least = settings.least_on_detector
+                self._decide(followed, (key, detector), parts[detector], usual.on_detector, least)
 
     def _decide(
-        self, followed: Followed, key: str, one: Exposure, tally: Tally, usual: Callable[[int], float], least: float
+        self, followed: Followed, place: Place, tally: Tally, usual: Callable[[int], float], least: float
     ) -> None:
         """Hold an exposure, or a detector of it, if what was counted of it is unlike the usual."""
-        if tally.candidates < min(least, LEAST_SCORES) or key in followed.held:
+        if tally.candidates < min(least, LEAST_SCORES) or followed.what_holds(*place):
             return
         why = self._too_many(tally, usual, least) or self._unlike(followed, tally)
         if why:
-            log.error("%s is held: %s", key, why)
-            followed.held[key] = why
-            one.is_example = followed.usual.scores(self.settings.learn) is None
+            log.error("%s is held: %s", key_of(*place), why)
+            followed.hold(*place, why)
+            followed.open[place[0]].is_example = followed.usual.scores(self.settings.learn) is None
 
     def _too_many(self, tally: Tally, usual: Callable[[int], float], least: float) -> str:
         settings = self.settings

@@ -15,7 +15,7 @@ from realbogus.drift import BINS, Counts
 
 REMEMBERED = 200  # exposures that the usual is of
 DETECTORS = 1000  # more than any camera has; ZTF has 64 readout channels, LSSTCam 205 detectors
-NO_DETECTOR = -1  # of a candidate whose packet names none
+NO_DETECTOR = WHOLE = -1  # of a candidate whose packet names none; of what is held as a whole
 NO_BIN = -1  # of a candidate without a score
 OPEN = 256  # exposures of a survey followed at a time
 DONE = 15  # exposures, some ten minutes, that begin after the last candidate of one that is then complete
@@ -123,7 +123,7 @@ class Followed:
     usual: Usual = field(default_factory=Usual)
     open: OrderedDict[str, Exposure] = field(default_factory=OrderedDict)  # by key, last seen last
     past: OrderedDict[str, None] = field(default_factory=OrderedDict)  # keys of complete ones
-    held: OrderedDict[str, str] = field(default_factory=OrderedDict)  # key of an exposure or a detector of it -> why
+    held: OrderedDict[str, dict[int, str]] = field(default_factory=OrderedDict)  # by key: detectors, or WHOLE -> why
     begun: int = 0  # exposures
 
     def see(self, key: str) -> Exposure:
@@ -158,19 +158,31 @@ class Followed:
             for one in self.open.values():
                 one.forget_scores()
 
+    def hold(self, key: str, detector: int, why: str) -> None:
+        """Hold an exposure, detector being WHOLE, or one detector of it."""
+        self.held.setdefault(key, {})[detector] = why
+
     def what_holds(self, key: str, detector: int) -> Held | None:
-        """The hold that a candidate falls under."""
-        by = next((by for by in (key, key_of(key, detector)) if by in self.held), None)
-        return None if by is None else Held(by, self.held[by])
+        """The hold that a candidate falls under: of its exposure, else of its detector."""
+        held = self.held.get(key, {})
+        by = WHOLE if WHOLE in held else detector
+        return Held(key_of(key, by), held[by]) if by in held else None
 
     def still(self) -> dict[str, str]:
         """What is held of the exposures that are open, and why."""
-        return {key: why for key, why in list(self.held.items()) if "/".join(key.split("/")[:2]) in self.open}
+        some = [(key, self.held[key]) for key in list(self.open) if key in self.held]
+        return {key_of(key, detector): why for key, held in some for detector, why in held.items()}
 
 
 def key_of(exposure: str, detector: int) -> str:
-    """The name of a detector of an exposure: "ztf/61000.25123/42"."""
-    return f"{exposure}/{detector}"
+    """The name of a hold: "ztf/61000.25123", of its detector 42 "ztf/61000.25123/42"."""
+    return exposure if detector == WHOLE else f"{exposure}/{detector}"
+
+
+def place_of(key: str) -> tuple[str, int]:
+    """Exposure and detector, or WHOLE, of the name of a hold."""
+    exposure, _, detector = key.rpartition("/")
+    return (exposure, int(detector)) if "/" in exposure and detector.isdecimal() else (key, WHOLE)
 
 
 def bins_of(scores: NDArray[np.float64]) -> list[int]:

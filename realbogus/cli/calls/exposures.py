@@ -2,11 +2,13 @@
 
     realbogus exposures list --config worker.toml
     realbogus exposures release ztf/61000.25123 --config worker.toml
+    realbogus exposures release ztf/61000.25123/42 --config worker.toml        one detector of an exposure
     realbogus exposures release --all --config worker.toml
 
-An exposure with many times the usual number of candidates, or with scores unlike the usual ones, is held by the worker:
-its alerts are annotated with the decision "hold" and the header held_by, and its events wait in the topic
-exposures.held. release hands these events to the publisher, each once. To withhold them for good, do nothing.
+An exposure, or one detector of it, with many times the usual number of candidates, or with scores unlike the usual
+ones, is held by the worker: its alerts are annotated with the decision "hold" and the header held_by, and its events
+wait in the topic exposures.held. release hands these events to the publisher, each once. To withhold them for good, do
+nothing.
 
 What is still to come of an exposure after its release is held anew, and listed again. list prints a table, or with
 --json one JSON object a line. Exit codes: 0 done, 1 the release failed halfway (call it again), 2 the call is wrong,
@@ -23,7 +25,7 @@ from realbogus.cli.calls.topics import add_config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `realbogus exposures`."""
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
-    listed = actions.add_parser("list", help="exposures that are or were held")
+    listed = actions.add_parser("list", help="exposures and detectors that are or were held")
     add_config(listed)
     listed.add_argument("--waiting", action="store_true", help="only those with events that wait")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
