@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sep
 from feature_cases import AXIS, batch, psf, read, sample, scene
 from photutils.aperture import CircularAperture, aperture_photometry
 from scipy import ndimage, optimize, stats
@@ -16,6 +18,7 @@ from realbogus.cli import main
 from realbogus.features import CATALOGUE, COMPILED, FEATURE_SETS, extract
 from realbogus.features import geometry as geo
 from realbogus.features.fits import gaussian_fit, psf_flux
+from realbogus.features.moments import windowed
 from realbogus.features.morphology import gini, m20
 from realbogus.features.photometry import aperture_sum
 from realbogus.features.relations import closure
@@ -89,14 +92,39 @@ def test_background_and_noise_are_median_and_mad(alerts: AlertBatch) -> None:
     np.testing.assert_allclose(layer.noise, 1.4826 * mad, rtol=1e-5)
 
 
-def test_aperture_sums_are_those_of_photutils(alerts: AlertBatch, clean: np.ndarray) -> None:
+def by_photutils(image: np.ndarray) -> float:
+    aperture = CircularAperture((CENTRE, CENTRE), r=geo.APERTURE_PX)
+    return float(aperture_photometry(image, aperture, method="exact")["aperture_sum"][0])
+
+
+def by_sep(image: np.ndarray) -> float:
+    return float(sep.sum_circle(image, [CENTRE], [CENTRE], geo.APERTURE_PX, subpix=0)[0][0])  # subpix 0: exact
+
+
+@pytest.mark.parametrize("oracle", [by_photutils, by_sep])
+def test_aperture_sums_are_those_of_others(
+    oracle: Callable[[np.ndarray], float], alerts: AlertBatch, clean: np.ndarray
+) -> None:
     view = View(alerts)
     ours = aperture_sum(view, view.difference)
-    aperture = CircularAperture((CENTRE, CENTRE), r=geo.APERTURE_PX)
     for row in clean[::4]:
-        theirs = aperture_photometry(view.difference.pixels[row], aperture, method="exact")["aperture_sum"][0]
         light = np.abs(view.difference.window[row][geo.R < geo.APERTURE_PX]).sum()
-        assert ours[row] == pytest.approx(theirs, abs=1e-4 * light)
+        assert ours[row] == pytest.approx(oracle(view.difference.pixels[row]), abs=1e-4 * light)
+
+
+@pytest.mark.parametrize(("fwhm", "x", "y"), [(2.5, 0.3, -0.2), (3.5, -0.4, 0.1), (5.0, 0.0, 0.45)])
+def test_the_centroid_leans_to_where_sep_finds_the_source(fwhm: float, x: float, y: float) -> None:
+    """One step from the candidate's pixel; sep goes on until it stands still. Both look through a Gaussian window."""
+    image = np.random.default_rng(6).normal(size=(STAMP_SIDE, STAMP_SIDE)) + 5000 * psf(x, y, fwhm)
+    view = View(batch(np.stack([image] * 3)[None], {"psf_fwhm_px": np.array([fwhm])}))
+    pixels = view.difference.pixels[0]
+    found_x, found_y, _ = sep.winpos(pixels, [CENTRE], [CENTRE], 1.5 * fwhm / 2.3548)
+    moments = windowed(view, view.difference.window)
+    ours = np.array([moments.x[0], moments.y[0]])
+    theirs = np.array([found_x[0], found_y[0]]) - CENTRE
+    assert np.hypot(*theirs - (x, y)) < 0.05
+    assert ours @ theirs / np.hypot(*ours) / np.hypot(*theirs) > 0.97  # the same direction
+    assert 0.5 < np.hypot(*ours) / np.hypot(*theirs) <= 1.05
 
 
 @pytest.mark.parametrize(

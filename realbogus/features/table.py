@@ -30,6 +30,10 @@ work, and models that serve a stream should do without.
 
 **Constant.** `sat_frac_s`, `sat_frac_t` and `flag_count` are 0 in all real ZTF packets seen so far: the survey masks
 what is saturated and publishes no alert with bad pixels at its centre. In Rubin's packets they are not all 0.
+
+**Wide PSFs.** Pixels are never averaged, though W of Rubin's sample packets is 6.8 px in the median and K then ends at
+1.5 W. Averaging 3 x 3 pixels from W = 5 px on costs ranking: on 2 x 3 000 simulated Rubin alerts (W 2.9 to 6.6 px,
+trained on one night, tested on the other) AUC .976 becomes .964 and MDR at 5 % FPR 12 % becomes 18 % (`fast-2`).
 """
 
 
