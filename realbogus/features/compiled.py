@@ -22,9 +22,11 @@ from realbogus.alerts import CENTRE, STAMP_SIDE, Column, Triplets
 from realbogus.features import geometry as geo
 from realbogus.features import kernels_defects as defects
 from realbogus.features import kernels_fits as fits
+from realbogus.features import kernels_morphology as morphology
+from realbogus.features import kernels_pixels as pixels
 from realbogus.features import kernels_relations as relations
-from realbogus.features import kernels_shape as shape
 from realbogus.features import kernels_stars as stars
+from realbogus.features import kernels_symmetry as symmetry
 from realbogus.features.kernels_window import (
     FAR,
     OPTIONS,
@@ -48,8 +50,8 @@ from realbogus.features.kernels_window import (
 TOGETHER = 16  # alerts prepared and sorted together: 0.8 MB of stamps, which stays in the cache; 64 cost 8 % more
 FRACTIONS = ("nan_frac_d", "nan_frac_s", "nan_frac_t")
 GROUPS = (
-    FRACTIONS, shape.COUNTS, fits.POINT, fits.GAUSS, fits.TESTS, shape.SUMS, shape.MOMENTS, shape.RINGS,
-    shape.ZERNIKE, shape.MORPHOLOGY, relations.PHOTOMETRY, relations.RELATIONS, relations.REGISTRATION,
+    FRACTIONS, pixels.COUNTS, fits.POINT, fits.GAUSS, fits.TESTS, pixels.SUMS, symmetry.MOMENTS, symmetry.RINGS,
+    symmetry.ZERNIKE, morphology.MORPHOLOGY, relations.PHOTOMETRY, relations.RELATIONS, relations.REGISTRATION,
     relations.GRADIENT, defects.PEAKS, defects.LINES, defects.SURROUNDINGS, defects.FINE, defects.OTHERS,
     stars.STARS, stars.SPOTS, stars.TRAILS, stars.LEVELS,
 )  # fmt: skip
@@ -163,7 +165,7 @@ def _measure(salt: int) -> Kernel:
                 for y in range(5):
                     for x in range(5):
                         box[y, x] = np.float64(stamps[row, 2, (START + 8 + y) * STAMP_SIDE + START + 8 + x])
-                shape.counts(d, ok_d, noise, t, ok_t, noises[1], box, answer[_AT[1] : _AT[2]])
+                pixels.counts(d, ok_d, noise, t, ok_t, noises[1], box, answer[_AT[1] : _AT[2]])
             if wanted[3]:
                 turn(ok_d, turned_ok)
                 fits.gaussian_fit(
@@ -173,18 +175,18 @@ def _measure(salt: int) -> Kernel:
             if wanted[4]:
                 fits.hypotheses(d, seen, full_disk, p, w, noise, usable, answer[_AT[4] : _AT[5]])
             if wanted[5]:
-                shape.sums(d, seen, n_seen, n_disk, p, w, noise, usable, answer[_AT[5] : _AT[6]])
+                pixels.sums(d, seen, n_seen, n_disk, p, w, noise, usable, answer[_AT[5] : _AT[6]])
             if wanted[6]:
-                shape.moments(d, seen, p, w, usable, answer[_AT[6] : _AT[7]])
+                symmetry.moments(d, seen, p, w, usable, answer[_AT[6] : _AT[7]])
             if wanted[7]:
-                shape.rings(d, seen, noise, usable, answer[_AT[7] : _AT[8]])
+                symmetry.rings(d, seen, noise, usable, answer[_AT[7] : _AT[8]])
             if wanted[8]:
-                shape.zernike(d, seen, full_disk, p, radius[row], usable, answer[_AT[8] : _AT[9]])
+                symmetry.zernike(d, seen, full_disk, p, radius[row], usable, answer[_AT[8] : _AT[9]])
             if wanted[9]:
                 n = int(n_seen)
                 for k in range(n):
                     light[k] = np.float64(parts[row, 0, k]) - b_d
-                shape.morphology(d, seen, p, light, n, usable, answer[_AT[9] : _AT[10]])
+                morphology.morphology(d, seen, p, light, n, usable, answer[_AT[9] : _AT[10]])
             scale = np.nan
             if wanted[10] or wanted[11] or wanted[19] or wanted[22]:
                 low, high = np.float64(ordered[row, 2, 0]), np.float64(ordered[row, 2, max(counts[row, 2] - 1, 0)])
