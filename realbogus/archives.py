@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Self, cast
 
-from realbogus.errors import RealbogusError, Reason
+from realbogus.errors import ConfigError, Reason
 from realbogus.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Found:
 def expand(paths: Iterable[str | Path]) -> list[Path]:
     """The files and folders that the given paths and globs name, each once, in the order given.
 
-    Raises RealbogusError listing every path that names nothing.
+    Raises ConfigError listing every path that names nothing.
     """
     named: dict[Path, None] = {}
     missing = []
@@ -84,7 +84,7 @@ def expand(paths: Iterable[str | Path]) -> list[Path]:
         if not hits:
             missing.append(path)
     if missing:
-        raise RealbogusError(f"no such file, folder or match: {', '.join(missing)}")
+        raise ConfigError([f"{path}: no such file or folder, and nothing matches it" for path in missing])
     return list(named)
 
 

@@ -58,14 +58,19 @@ class Registry:
             raise ModelError(f"{spec!r} is not the name of a model; expected name/version, as in palomar/1.0")
         return self.folder / parts[0] / parts[1]
 
+    def find(self, spec: str) -> Path:
+        """The folder of a model that there is. Raises ModelError, which names those that there are."""
+        folder = self.path(spec)
+        if not folder.is_dir():
+            raise ModelError(
+                f"there is no model {spec} in {self.folder}; there are: {', '.join(self.names()) or 'none'}"
+            )
+        return folder
+
     def load(self, spec: str | None = None) -> Model:
         """A model, by default the promoted one, with all checks of `load_model`."""
         wanted = self.current() if spec is None else spec
-        folder = self.path(wanted)
-        if not folder.is_dir():
-            raise ModelError(
-                f"there is no model {wanted} in {self.folder}; there are: {', '.join(self.names()) or 'none'}"
-            )
+        folder = self.find(wanted)
         model = load_model(folder)
         if (found := f"{model.id.name}/{model.id.version}") != wanted:
             raise ModelError(f"{folder} says that it is {found}")

@@ -168,9 +168,9 @@ def _schema_of(row: Mapping[str, Any]) -> pa.Schema:
 
 
 def require_format(file: Path) -> None:
-    """Raise ConfigError unless the file's ending names a format that can be written."""
+    """Raise ConfigError unless the file's ending names a format that can be written and read."""
     if file.suffix not in WRITERS:
-        raise ConfigError([f"{file.name}: the output ends with one of {', '.join(WRITERS)}"])
+        raise ConfigError([f"{file.name}: a table's name ends with one of {', '.join(WRITERS)}"])
 
 
 def write(tables: Iterable[pa.Table], columns: pa.Schema, file: Path, *, kind: str) -> None:

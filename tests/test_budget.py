@@ -188,8 +188,8 @@ def test_the_restated_table_has_two_columns_more(scored):
     ("told", "code", "message"),
     [
         (["--purity", "1.5"], 2, "expected 0 to 1"),
-        (["--survey", "rubin"], 1, "found none"),
-        (["--budget", "0.1"], 1, "at least one alert"),
+        (["--survey", "rubin"], 1, "no scored alert of rubin, but of ztf"),
+        (["--budget", "0.1"], 2, "at least one alert"),
     ],
 )
 def test_a_wrong_call_is_explained(scored, capsys, told, code, message):

@@ -80,6 +80,30 @@ def test_the_readme_mentions_every_command(command):
     assert f"realbogus {command}" in README.read_text()
 
 
+def test_without_a_command_all_of_them_are_told(capsys):
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert all(f"    {command}" in told for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "told"),
+    [
+        (["rescore", "nowhere", "--out", "out.csv"], 2, "nowhere: no such file or folder, and nothing matches it"),
+        (["rescore", "nowhere", "--out", "out.txt"], 2, "a table's name ends with one of .parquet, .csv, .jsonl"),
+        (["models", "show", "mine/7"], 1, "there is no model mine/7 in"),
+        (["config", "check", "nowhere.toml"], 2, "'nowhere.toml' cannot be read: No such file or directory\n"),
+        (["nights", "nowhere.csv", "--budget", "-3"], 2, "--budget is -3; expected at least one alert a night"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_sentence_and_by_the_exit_code(call, code, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(call) == code
+    found = capsys.readouterr()
+    assert told in found.err
+    assert found.out == ""
+
+
 def test_an_unknown_command_is_a_wrong_call(capsys):
     with pytest.raises(SystemExit) as left:
         main(["wrker"])

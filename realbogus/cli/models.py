@@ -75,7 +75,7 @@ def _line(registry: Registry, spec: str, current: str) -> dict[str, Any]:
 
 
 def _show(registry: Registry, options: argparse.Namespace) -> int:
-    folder = registry.path(options.model or registry.current())
+    folder = registry.find(options.model or registry.current())
     name = "manifest.json" if options.manifest else "card.md"
     print((folder / name).read_text(encoding="utf-8"), end="")
     return 0

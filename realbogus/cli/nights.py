@@ -62,6 +62,8 @@ def describe(nights: ScoredNights) -> list[dict[str, Any]]:
 
 def _check(options: argparse.Namespace) -> None:
     problems = [f"{path}: no such file" for path in options.scores if not path.is_file()]
+    if options.budget is not None and not options.budget >= 1:
+        problems.append(f"--budget is {options.budget:g}; expected at least one alert a night")
     problems += [
         f"--{name} is {getattr(options, name):g}; expected 0 to 1"
         for name in ("purity", "fpr")
@@ -78,12 +80,16 @@ def _scored(table: pa.Table, survey: str | None) -> tuple[NDArray[np.int64], str
     scored = [score is not None and p is not None for score, p in zip(*_lists(table, "score", "p_real"), strict=True)]
     surveys, models = (np.array(values, dtype=object) for values in _lists(table, "survey", "model"))
     found = sorted(set(surveys[scored]))
-    if survey is None and len(found) != 1:
-        raise LabelError(f"the table holds alerts of {', '.join(found) or 'no survey'}: choose one by --survey")
+    if not found:
+        raise LabelError("the table holds no alert that was scored")
+    if survey is None and len(found) > 1:
+        raise LabelError(f"the table holds alerts of {', '.join(found)}: choose one by --survey")
+    if survey not in (None, *found):
+        raise LabelError(f"the table holds no scored alert of {survey}, but of {', '.join(found)}")
     rows = np.flatnonzero(np.array(scored, dtype=bool) & (surveys == (survey or found[0])))
     names = sorted(set(models[rows]))
     if len(names) != 1:
-        raise LabelError(f"expected the scores of one model, found {', '.join(names) or 'none'}")
+        raise LabelError(f"expected the scores of one model, found {', '.join(names)}")
     return rows, survey or found[0], names[0]
 
 

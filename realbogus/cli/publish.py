@@ -233,4 +233,6 @@ def _tell(counts: Counts, publish: PublishSettings) -> None:
     where += [f"broker {publish.vtp_author}"] if publish.vtp_author else []
     where += [f"http://{publish.http_host}:{publish.http_port}/"] if publish.http_port else []
     where += [f"subscribers at {publish.vtp_host}:{publish.vtp_port}"] if publish.vtp_port else []
-    Console(stderr=True).print(f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False)
+    Console(stderr=True).print(
+        f"{counts.taken} events taken, {_line(counts)}: {', '.join(where)}", highlight=False, soft_wrap=True
+    )

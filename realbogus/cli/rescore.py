@@ -132,7 +132,7 @@ def _model_folders(options: argparse.Namespace) -> dict[str, Path]:
 
 def _folder(registry: Registry, spec: str) -> Path:
     """The folder of a model that was told as a folder or by name/version."""
-    return Path(spec) if (Path(spec) / "manifest.json").is_file() else registry.path(spec)
+    return Path(spec) if (Path(spec) / "manifest.json").is_file() else registry.find(spec)
 
 
 class Bar(Listener):
@@ -151,6 +151,7 @@ class Bar(Listener):
             TextColumn("left"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("starting", total=None, packets=0, rate=0.0, rejected=0)
         self._packets = self._rejected = 0
@@ -198,12 +199,13 @@ def _tell(console: Console, summary: Summary, out: Path, seconds: float) -> None
         f" ({summary.packets - summary.fresh:,} of them by an earlier run)" if summary.fresh < summary.packets else ""
     )
     lines = [
-        f"{summary.packets:,} packets{again} in {seconds:.1f} s{rate}",
+        f"{summary.packets:,} packet{'s' * (summary.packets != 1)}{again} in {seconds:.1f} s{rate}",
         f"{summary.scored:,} scored, {summary.forwarded:,} of them to be forwarded",
         f"{sum(summary.rejected.values()):,} rejected" + _reasons(summary.rejected),
     ]
     lines += [f"{events:,} events" for events in [summary.events] if events]
     lines += [f"could not be told as an event: {why}" for why in summary.untold]
+    lines += ["nothing was found: folders give their .avro files and tars"] * (not summary.packets)
     lines += [f"could not be read to its end: {archive}" for archive in summary.torn]
     console.print("\n".join([*lines, f"written: {out}"]), markup=False, highlight=False, soft_wrap=True)
 

@@ -87,7 +87,8 @@ def load(path: Path | None, environment: Mapping[str, str], explicit: Values | N
         try:
             layers.append(from_toml(path.read_text("utf-8")))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"the configuration file {str(path)!r} cannot be read: {error}"]) from None
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError([f"the configuration file {str(path)!r} cannot be read: {why}"]) from None
     return settings(*layers)
 
 
