@@ -21,7 +21,7 @@ from realbogus.scoring import Scorer
 
 PROJECT = Path(__file__).resolve().parent.parent
 BENCH = PROJECT / "scripts" / "bench.d"
-MODULES = ("corpus", "measure", "baselines", "stages", "broker", "live", "rescoring", "starts", "report")
+MODULES = ("corpus", "measure", "baselines", "stages", "broker", "live", "throughput", "latency", "rescoring", "starts", "report")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_alerts_of_later_rounds_have_candids_of_their_own_and_are_scored_alike(
     (ours,) = Scorer(models={"ztf": model}).outcomes(messages)
     assert len(set(ours.alerts.candid.tolist())) == 30
     np.testing.assert_array_equal(ours.score[12:24], ours.score[:12])
-    told = [candid for candid, _ in bench.live.renumbered_with_candids(corpus, 12, 18)]
+    told = [candid for candid, _ in bench.latency.renumbered_with_candids(corpus, 12, 18)]
     assert told == ours.alerts.candid[12:].tolist()
 
 
@@ -100,7 +100,7 @@ def found_in(bench: SimpleNamespace, full_us: float) -> Any:
         "", 7e4, "small/1", 20, 500, 12,
         paths_us={"naive": 60_000.0, "competent": 3600.0, bench.report.BATCHED: 2400.0, "realbogus, in memory": 300.0},
         stages_us={"decode": 20.0, "floor: libdeflate": 130.0},
-        throughput=bench.live.Throughput(full, 200.0, 60.0, 1000, 30),
+        throughput=bench.throughput.Throughput(full, 200.0, 60.0, 1000, 30),
     )  # fmt: skip
 
 

@@ -22,8 +22,10 @@ from functools import partial
 from pathlib import Path
 
 import corpus as corpora
+import latency
 import live
 import numpy as np
+import throughput
 from baselines import Competent, Naive
 from broker import running
 from measure import Timed, interleaved
@@ -124,13 +126,13 @@ def through_broker(
     with tempfile.TemporaryDirectory(prefix="realbogus-bench-") as scratch, running(others) as broker:
         found.broker = broker.name
         bench = live.Bench(broker, corpus, found.model, folder.parent.parent, Path(scratch), first, others, say)
-        found.throughput = live.throughput(bench, *((6_000, 1) if options.short else (16_000, 3)))
-        found.latency = live.latency(bench, 10 if options.short else 60)
+        found.throughput = throughput.throughput(bench, *((6_000, 1) if options.short else (16_000, 3)))
+        found.latency = latency.latency(bench, 10 if options.short else 60)
         found.starts_s = starts(folder, corpus.messages[0], Path(scratch))
         if not options.short:
-            found.pair = live.two_workers(bench, 24_000)
+            found.pair = throughput.two_workers(bench, 24_000)
             found.burst = 10_000
-            found.burst_s = live.burst(bench, found.burst)
+            found.burst_s = latency.burst(bench, found.burst)
             say("rescore")
             found.rescored = rescored(corpus, folder, Path(scratch), 8_192, set(cores))
 

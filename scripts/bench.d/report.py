@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from live import Latency, Throughput
+from latency import Latency
 from rescoring import Rescored
 from rich.console import Console
 from rich.table import Table
+from throughput import Throughput
 
 BATCHED = "competent, features in batches of 64"
 OVER_COMPETENT, FLOOR_FRACTION = 9.0, 0.45  # what we state; --short fails below two thirds of these
