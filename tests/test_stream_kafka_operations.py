@@ -7,6 +7,8 @@ import logging
 import os
 import time
 import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from realbogus.cli import main
 from realbogus.config.replay import replay_settings
 from realbogus.errors import StreamError
 from realbogus.packets import annotation
+from realbogus.scoring import Scorer
 from realbogus.stream import assembly
 from realbogus.stream.kafka import KafkaLog
 from realbogus.stream.protocols import SystemClock
 from realbogus.stream.worker import Worker
 from realbogus.telemetry import Health, JsonLines, Metrics, serve
+from realbogus.voevent import validate
 
 pytestmark = pytest.mark.kafka
 UNKNOWN = b"\x00\x00\x00\x03\x89" + bytes(50)  # schema id 905
@@ -42,8 +46,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Stand:
     """A topic, a configuration and what was called with it."""
 
-    def __init__(self, bootstrap: str, folder: Path, models: Path, more: str = "") -> None:
-        self.bootstrap, self.topic = bootstrap, new_topic(bootstrap, 2)
+    def __init__(self, bootstrap: str, folder: Path, models: Path, more: str = "", partitions: int = 2) -> None:
+        self.bootstrap, self.topic = bootstrap, new_topic(bootstrap, partitions)
         self.file = folder / "worker.toml"
         self.file.write_text(f"""
 [kafka]
@@ -149,28 +153,98 @@ def test_a_change_of_schema_stops_the_worker_and_loses_nothing(stand, capsys, mo
     assert (code, row["scored"], row["parked"]) == (0, 20, 200)
 
 
-def test_an_exposure_on_hold_is_released_once(kafka, tmp_path, models, capsys):
-    stand = Stand(kafka, tmp_path, models, "times_usual = 3.0\nleast = 2\nlearn = 5\nscore_psi = 0.0\n")
-    usual = [packet(FIRST + at) for at in range(10)]  # an exposure each
-    flood = [packet(FIRST + 500 + 1000 * at) for at in range(40)]  # all of one exposure
-    produce(kafka, stand.topic, [*usual, *flood], partitioner="consistent_random")
-    worker = stand.work()
-    _, rows = stand.call(capsys, "exposures", "list", "--json")
-    waiting = sum(row["waiting"] for row in rows)
-    before = len(stand.read("outbox"))
-    assert waiting > 0
-    assert before == worker.ledger.total().forwarded
-    held = [message for message in stand.read("annotated") if "held_by" in dict(message.headers())]
-    assert len(held) == waiting
-    assert {annotation.decode(message.value())["decision"] for message in held} == {"hold"}
-    assert stand.call(capsys, "exposures", "release")[0] == 2
-    code, (told,) = stand.call(capsys, "exposures", "release", "--all")
-    assert (code, sum(told["released"].values())) == (0, waiting)
-    _, (again,) = stand.call(capsys, "exposures", "release", "--all")
-    assert again == {"released": {}}
-    ids = [dict(message.headers())["ivorn"] for message in stand.read("outbox")]
-    assert len(ids) == len(set(ids)) == before + waiting
+class Crew:
+    """Workers of one group, each its turn in this one thread."""
+
+    def __init__(self, stand: Stand, size: int) -> None:
+        self._stand, self._open = stand, ExitStack()
+        self.workers = [self._open.enter_context(self._worker()) for _ in range(size)]
+        self.turn_until(lambda: all(len(worker.source.assigned) == 4 // size for worker in self.workers))
+
+    def _worker(self) -> Any:
+        settings = self._stand.settings
+        scorer = assembly.scorer_for(settings)
+        return assembly.open_worker(settings, scorer, metrics=Metrics(), health=Health(), lasting=False)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def turn_until(self, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not done():
+            assert time.monotonic() < deadline
+            for worker in self.workers:
+                worker.turn()
+
+    def work(self, packets: Sequence[bytes]) -> None:
+        """Spread alerts evenly over the partitions, and turn until all are done."""
+        before = self.consumed()
+        producer = Producer({"bootstrap.servers": self._stand.bootstrap})
+        for number, value in enumerate(packets):
+            producer.produce(self._stand.topic, value, partition=number % 4)
+        assert producer.flush(30) == 0
+        self.turn_until(lambda: self.consumed() == before + len(packets))
+
+    def consumed(self) -> int:
+        return sum(worker.ledger.total().consumed for worker in self.workers)
+
+    def metric(self, name: str) -> list[float]:
+        found = (worker.metrics.registry.get_sample_value(name, {"survey": "ztf"}) for worker in self.workers)
+        return [value or 0.0 for value in found]
+
+
+def of_exposure(number: int, count: int) -> list[bytes]:
+    """Alerts of one exposure."""
+    return [packet(FIRST + number + 1000 * at) for at in range(count)]
+
+
+def test_workers_that_share_a_flood_hold_it_together_and_it_is_released_once(kafka, tmp_path, models, capsys):
+    stand = Stand(kafka, tmp_path, models, "times_usual = 3.0\nleast = 12\nlearn = 5\nscore_psi = 0.0\n", 4)
+    quiet, flood, after = [of_exposure(at, 4) for at in range(24)], of_exposure(500, 120), of_exposure(600, 8)
+    with Crew(stand, 2) as crew:
+        for at in range(0, 24, 8):  # eight at a time: an exposure is complete when fifteen others have begun after it
+            crew.work([one for exposure in quiet[at : at + 8] for one in exposure])
+        assert crew.metric("realbogus_held_total") == [0, 0]
+        crew.work([*flood, *after])
+        held = crew.metric("realbogus_held_total")
+        assert min(held) > 0  # each found it by itself
+        events = sum(worker.ledger.total().events for worker in crew.workers)
+    offline = assembly.scorer_for(stand.settings)
+    promising = {name: forwarded(offline, some) for name, some in (("flood", flood), ("after", after))}
+    others = promising["after"] | {one for exposure in quiet for one in forwarded(offline, exposure)}
+    waiting = stand.read("held")
+    assert len(waiting) == sum(held)
+    _, (row,) = stand.call(capsys, "exposures", "list", "--json")
+    (by,) = {dict(message.headers())["held_by"].decode() for message in waiting}
+    assert (row["exposure"], row["waiting"], row["released"]) == (by, len(waiting), 0)
+    out = {event_candid(message) for message in stand.read("outbox")}
+    assert others <= out  # what else came by that time went out
+    assert len(stand.read("outbox")) == len(out) == events
+    assert len(out - others) <= 12  # of the flood no more than what is never too many
+    assert {event_candid(message) for message in waiting} == promising["flood"] - out
+    on_hold = [message for message in stand.read("annotated") if "held_by" in dict(message.headers())]
+    assert {annotation.decode(message.value())["decision"] for message in on_hold} == {"hold"}
+    assert len(on_hold) == len(waiting)
+    assert stand.call(capsys, "exposures", "release")[0] == 2  # which ones?
+    code, (told,) = stand.call(capsys, "exposures", "release", by)
+    assert (code, told) == (0, {"released": {by: len(waiting)}})
+    assert stand.call(capsys, "exposures", "release", "--all")[1] == [{"released": {}}]
     assert stand.call(capsys, "exposures", "list", "--waiting", "--json") == (0, [])
+    ids = [dict(message.headers())["ivorn"] for message in stand.read("outbox")]
+    assert len(ids) == len(set(ids)) == len(others | promising["flood"])
+    assert stand.call(capsys, "ledger", "check", "--json")[0] == 0
+
+
+def forwarded(scorer: Scorer, values: Sequence[bytes]) -> set[int]:
+    """The candids that the policy forwards."""
+    return {int(one) for scored in scorer.outcomes(values) for one in scored.alerts.candid[scored.forward]}
+
+
+def event_candid(message: Any) -> int:
+    return int(validate.read(message.value()).candid)
 
 
 def test_a_replay_leaves_offsets_and_topics_of_the_live_workers_alone(stand):
