@@ -48,6 +48,36 @@ def test_a_change_of_schema_stops_the_worker_before_the_night_drains_away():
     assert breaker.metrics.registry.get_sample_value("realbogus_breaker_open") == 1
 
 
+def test_a_stopped_worker_stays_idle_so_that_alarms_ring_and_then_ends():
+    breaker, night = CircuitBreaker(BreakerSettings()), Night(batch_size=64)
+    night.send(*ALERTS, *[UNKNOWN] * 54, *[UNKNOWN] * 200)
+    worker = night.worker(reviews=[breaker], health=breaker.health, stay_s=300.0)
+    seen = []
+
+    def stop() -> bool:
+        seen.append((breaker.health.not_ready[:12], breaker.health.stuck(), worker.source.paused))
+        return False
+
+    began = night.broker.clock.monotonic()
+    with pytest.raises(StreamError, match="stopped before the night drains") as caught:
+        worker.run(stop)
+    assert caught.value.exit_code == EXIT_CODE
+    assert night.broker.clock.monotonic() - began >= 300
+    assert set(seen[10:]) == {("breaker open", "", True)}
+    assert not night.parked() + night.annotated()
+
+
+def test_a_stopped_worker_leaves_when_told_to_and_what_was_under_way_is_written():
+    breaker, night = CircuitBreaker(BreakerSettings(window=50, least=20)), Night(batch_size=10)
+    night.send(*ALERTS, *[UNKNOWN] * 100)
+    worker = night.worker(reviews=[breaker], health=breaker.health, stay_s=300.0)
+    with pytest.raises(StreamError, match="stopped before"):
+        worker.run(lambda: worker.source.paused)
+    assert len(night.annotated()) == 10
+    assert len(night.parked()) == sum(night.broker.committed.values()) - 10 == 10
+    assert breaker.health.not_ready.startswith("breaker open")
+
+
 def test_a_few_refused_alerts_stop_nothing():
     night = Night()
     night.send(*ALERTS[:5], *[UNKNOWN] * 40)  # most of all, yet fewer than 50
@@ -72,7 +102,14 @@ def test_a_share_of_one_never_stops():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"rejected_share": 0.0}, {"rejected_share": 1.1}, {"window": 0, "least": 0}, {"window": 10, "least": 11}]
+    "wrong",
+    [
+        {"rejected_share": 0.0},
+        {"rejected_share": 1.1},
+        {"stay_s": -1.0},
+        {"window": 0, "least": 0},
+        {"window": 10, "least": 11},
+    ],
 )
 def test_a_breaker_that_could_never_be_is_a_problem_of_the_configuration(wrong):
     with pytest.raises(ConfigError, match="breaker"):

@@ -15,6 +15,7 @@ class BreakerSettings(Checked):
     rejected_share: float = 0.2  # share of rejected and parked alerts from which the worker stops; 1 = never
     window: int = 1000  # alerts looked back on
     least: int = 50  # rejected or parked ones among them; fewer stop nothing
+    stay_s: float = 300.0  # s that a stopped worker stays, idle, so that alarms ring, before it ends; 0 = ends at once
 
     def _problems(self) -> Iterator[str]:
         if not 0 < self.rejected_share <= 1:
@@ -22,6 +23,8 @@ class BreakerSettings(Checked):
         for name in ("window", "least"):
             if getattr(self, name) < 1:
                 yield f"breaker.{name} is {getattr(self, name)}; expected at least 1"
+        if self.stay_s < 0:
+            yield f"breaker.stay_s is {self.stay_s}; expected 0 s or more"
         if self.least > self.window:
             yield f"breaker.least is {self.least}, more than breaker.window ({self.window}): it would never stop"
 

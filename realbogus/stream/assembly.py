@@ -167,6 +167,7 @@ def open_worker(
             metrics=metrics,
             health=health,
             window=Window(given.duplicates_window),
+            stay_s=settings.breaker.stay_s if lasting else 0.0,
             reviews=reviews_of(settings, lambda: swap.scorer, metrics, health, held, source.share),
             hold=fetch.waiting if isinstance(fetch := scorer.store.fetch, SchemaRegistry) else lambda: "",
         )

@@ -1,7 +1,8 @@
 """Stop before the night drains into the dead letters: so many refused alerts say that the fault is ours.
 
 A survey changes its schema, a model is missing, a limit is set too low: then nearly every alert is refused, and each
-would be written off one by one. The worker stops instead, with the batch unwritten and uncommitted.
+would be written off one by one. The worker stops instead, with the batch unwritten and uncommitted. It stays for some
+minutes, idle: long enough for alarms to ring, and for a supervisor that starts it anew to let little through.
 """
 
 from __future__ import annotations

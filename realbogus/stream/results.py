@@ -71,7 +71,8 @@ class Results:
     rejected: list[Rejected] = field(default_factory=list)  # by rising index; parked ones too
     duplicates: list[int] = field(default_factory=list)  # positions of alerts that were annotated before
     events: int = 0
-    events_refused: int = 0  # forwarded alerts of which no valid event could be made
+    events_refused: int = 0  # promising alerts of which no valid event could be made
+    refusal: str = ""  # why, of the first of them
 
 
 def results_of(
@@ -96,6 +97,8 @@ def results_of(
         message = messages[rejected.index]
         topic = topic_for(to.parked if rejected.reason in PARKED else to.dead_letters, message.topic)
         placed.append((rejected.index, dead_letter(message, rejected, topic, room(topic))))
+    if results.events_refused:  # a line a batch, not one an alert
+        log.warning("%d promising alerts have no event; the first, %s", results.events_refused, results.refusal)
     placed.sort(key=lambda pair: pair[0])  # stable: an annotation stays before its event
     results.records = [record for _, record in placed]
     return results
@@ -182,8 +185,8 @@ def _event(
     try:
         event = build(scored, row, style)
     except VOEventError as problem:
-        log.warning("no event for candid %s: %s", int(scored.alerts.candid[row]), problem)
         results.events_refused += 1
+        results.refusal = results.refusal or f"candid {scored.alerts.candid[row]}: {problem}"
         return None
     results.events += row not in scored.held
     headers: Headers = (

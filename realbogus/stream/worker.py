@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from realbogus.alerts import Outcomes
-from realbogus.errors import Unavailable
-from realbogus.stream import ledger
+from realbogus.errors import StreamError, Unavailable
+from realbogus.stream import circuit_breaker, ledger
 from realbogus.stream.dead_letters import PARKED, STAGE
 from realbogus.stream.duplicates import Key, Window, keys_of
 from realbogus.stream.guard import Score, outcomes_of
@@ -65,6 +65,7 @@ class Worker:
     ledger: Ledger = field(default_factory=Ledger)
     window: Window = field(default_factory=Window)  # of alerts that count as duplicates when they come again
     reviews: Sequence[Review] = ()  # what looks at each batch before it is written: breakers, shadow models, drift
+    stay_s: float = 0.0  # s that it stays, and takes nothing, where the circuit breaker stops it
     hold: Callable[[], str] = lambda: ""  # why to take nothing for now, "" = go on; asked before each batch
     busy_from: float | None = field(default=None, init=False)  # monotonic, s: the first batch was taken
     busy_to: float | None = field(default=None, init=False)  # the last one was delivered
@@ -82,6 +83,15 @@ class Worker:
 
         An idle stream is no reason to leave otherwise: most topics are silent by day.
         """
+        try:
+            return self._run(stop, until_idle_s)
+        except StreamError as stopped:
+            if stopped.exit_code == circuit_breaker.EXIT_CODE and self.stay_s:
+                log.error("%s. Nothing is taken any more; the process ends in %.0f s", stopped, self.stay_s)
+                self._stay(stop)
+            raise
+
+    def _run(self, stop: Callable[[], bool], until_idle_s: float | None) -> Ledger:
         busy: float | None = None
         while not stop() and not (self.source.is_finished() and self.settle()):
             came = self.turn()
@@ -94,6 +104,15 @@ class Worker:
                 break
         self.settle()
         return self.ledger
+
+    def _stay(self, stop: Callable[[], bool]) -> None:
+        """Be there and take nothing, so that metrics and health tell why, and nobody starts us anew at once."""
+        why, end = self.health.not_ready, self.clock.monotonic() + self.stay_s
+        self.settle()
+        while not stop() and self.clock.monotonic() < end:
+            self.source.pause(True)
+            self.source.take(1, POLL_S)
+            self.health.turn(why)
 
     def turn(self) -> bool:
         """Take and score a batch, settle the one before and begin to write this one; False where nothing came."""
