@@ -13,8 +13,9 @@ from publish_cases import Clock, Outbox, Place
 from voevent_cases import MODEL, STYLE, scored
 
 from realbogus.errors import ConfigError, StreamError
+from realbogus.publish.desk import Entry
 from realbogus.publish.handover import record, revisions, withdrawals
-from realbogus.publish.ledger import Entry, Ledger
+from realbogus.publish.ledger import Ledger
 from realbogus.publish.outbox import Publisher
 from realbogus.publish.postgres import Postgres
 from realbogus.publish.settings import PublishSettings

@@ -18,7 +18,8 @@ from voevent_cases import STYLE, scored
 
 from realbogus.errors import ConfigError, StreamError
 from realbogus.publish.archive import Archive
-from realbogus.publish.ledger import Entered, Entry, Ledger
+from realbogus.publish.desk import Entered, Entry
+from realbogus.publish.ledger import Ledger
 from realbogus.publish.metrics import PublisherMetrics
 from realbogus.publish.outbox import Publisher, at_once
 from realbogus.publish.settings import PublishSettings

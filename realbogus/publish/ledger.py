@@ -1,106 +1,30 @@
 """The ledger of the publisher: what was published, and which of it was sent where; a crash loses nothing.
 
-Drafts come from the outbox. When one is entered, it gets its place beside what was published of its object
-(`voevent.lifecycle`), once and for all: the packet is kept with its bytes before it is first sent, and what is sent are
-always these bytes. The same id with another draft is a conflict: kept aside, counted and never sent.
+Drafts come from the outbox and get their place at the `desk`: the packet is kept with its bytes before it is first
+sent, and what is sent are always these bytes. A conflict is kept aside, counted and never sent.
 
 One process writes at a time, the publisher; others may read, and release what is parked.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from enum import StrEnum
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
 
-from realbogus.errors import StreamError, VOEventError
+from realbogus.errors import StreamError
 from realbogus.publish.database import Database, Row, Sqlite
+from realbogus.publish.desk import Desk, Entered, Known, Object, event_id, object_of
+from realbogus.publish.ledger_tables import NEW_EVENT, REMEMBERED, VERSION, prepare, row, version
 from realbogus.publish.sinks import Answer, Delivery
-from realbogus.voevent import lifecycle, validate
+from realbogus.voevent import validate
 from realbogus.voevent.lifecycle import Published
 from realbogus.voevent.validate import Event
 
-log = logging.getLogger(__name__)
-
-VERSION = 2  # of the tables; 1 knew no life cycle
-_EVENTS = """
-CREATE TABLE {name} (
-    number INTEGER PRIMARY KEY,   -- in the order of entry
-    id TEXT NOT NULL UNIQUE,      -- the IVORN, authority and path in small letters
-    sha256 TEXT NOT NULL,         -- of the bytes
-    draft_sha256 TEXT NOT NULL,   -- of the bytes in the outbox
-    xml BLOB NOT NULL,            -- the bytes that are sent, always the same
-    entered REAL NOT NULL,        -- Unix time, s
-    role TEXT NOT NULL,
-    survey TEXT NOT NULL,
-    object_id TEXT NOT NULL,
-    ivorn TEXT NOT NULL,          -- from here on the fields of Published
-    candid TEXT NOT NULL,
-    alert_type TEXT NOT NULL,
-    decision TEXT NOT NULL,
-    model TEXT NOT NULL,
-    score TEXT NOT NULL,
-    threshold TEXT NOT NULL,
-    raw_threshold TEXT NOT NULL
-) STRICT;
-"""
-_TABLES = (
-    _EVENTS.format(name="events")
-    + """
-CREATE TABLE deliveries (
-    id TEXT NOT NULL REFERENCES events (id),
-    sink TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'parked')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    detail TEXT NOT NULL DEFAULT '',  -- why the last attempt failed
-    refusal TEXT NOT NULL DEFAULT '', -- why the sink refused it for good, kept when it may wait again
-    changed REAL NOT NULL,            -- Unix time, s
-    PRIMARY KEY (id, sink)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX unsent ON deliveries (sink) WHERE state = 'pending';
-CREATE TABLE set_aside (
-    sha256 TEXT PRIMARY KEY,  -- of the bytes
-    reason TEXT NOT NULL,     -- 'conflict: ...' or what the check said
-    data BLOB NOT NULL,       -- the bytes, at most 100 kB of them
-    seen INTEGER NOT NULL,    -- how often they came
-    first_seen REAL NOT NULL  -- Unix time, s
-) STRICT;
-"""
-)
-_VERSION = "CREATE TABLE ledger (version INTEGER NOT NULL) STRICT;"
-_INDEX = "CREATE INDEX threads ON events (object_id);"
-_REMEMBERED = ", ".join(field.name for field in fields(Published))
-_NEW_EVENT = (
-    f"INSERT INTO {{name}} (id, sha256, draft_sha256, xml, entered, role, survey, object_id, {_REMEMBERED}) "
-    f"VALUES ({', '.join('?' * (8 + len(fields(Published))))})"
-)
 _KEPT = 100_000  # bytes of what is set aside
 _SAID = 500  # characters of a reason
 _PAGE = 500  # ids asked for in one query
-
-Object: TypeAlias = tuple[str, str, str]  # role, survey, object
-
-
-class Entry(StrEnum):
-    """What became of a draft that was entered."""
-
-    NEW = "new"
-    KNOWN = "known"  # the same draft came before
-    CONFLICT = "conflict"  # the same id with another draft; not entered
-    MOOT = "moot"  # withdraws what was never published, or was withdrawn before; not entered
-    INVALID = "invalid"  # cannot be completed; not entered
-
-
-@dataclass(frozen=True)
-class Entered:
-    """A draft's way into the ledger."""
-
-    entry: Entry
-    event: Event | None = None  # to be sent, where the entry is new or known
 
 
 @dataclass(frozen=True)
@@ -132,8 +56,8 @@ class Ledger:
         try:
             if alone:
                 self._db.lock()
-                self._prepare()
-            elif self._version() != VERSION:
+                prepare(self._db)
+            elif version(self._db) != VERSION:
                 raise StreamError(f"{self._db.place} holds no ledger of this version; 'realbogus publish' makes it", 1)
         except BaseException:
             self._db.close()
@@ -149,11 +73,11 @@ class Ledger:
         """Place drafts and enter them as pending for these sinks, all in one transaction."""
         sinks = tuple(sinks)
         with self._db.transaction():
-            desk = _Desk(self._known(drafts), self._threads(drafts))
+            desk = Desk(self._known(drafts), self._threads(drafts))
             entered = [desk.enter(draft) for draft in drafts]
             for data, reason in desk.refused:
                 self.set_aside(data, reason, now)
-            self._db.run_many(_NEW_EVENT.format(name="events"), [_row(*pair, now) for pair in desk.new])
+            self._db.run_many(NEW_EVENT.format(name="events"), [row(*pair, now) for pair in desk.new])
             ids = {event_id(one.event.ivorn) for one in entered if one.event is not None}
             self._db.run_many(
                 "INSERT INTO deliveries (id, sink, state, changed) VALUES (?, ?, 'pending', ?) ON CONFLICT DO NOTHING",
@@ -251,53 +175,23 @@ class Ledger:
 
     def published(self, role: str) -> Iterator[tuple[Object, Published]]:
         """Everything published in a role, in the order of publication."""
-        query = f"SELECT role, survey, object_id, {_REMEMBERED} FROM events WHERE role = ? ORDER BY number"
+        query = f"SELECT role, survey, object_id, {REMEMBERED} FROM events WHERE role = ? ORDER BY number"
         for its_role, survey, object_id, *remembered in self._db.run(query, (role,)):
             yield (its_role, survey, object_id), Published(*remembered)
 
-    # How it is kept
+    # How it is looked up
 
-    def _version(self) -> int:
-        """Of the tables; 0 = there are none."""
-        if self._db.columns("ledger"):
-            return int(self._db.run("SELECT version FROM ledger")[0][0])
-        return 1 if self._db.columns("events") else 0
-
-    def _prepare(self) -> None:
-        """Make the tables, or bring those of an earlier version up to date."""
-        version = self._version()
-        if version > VERSION:
-            raise StreamError(f"{self._db.place} is a ledger of version {version}; this realbogus knows {VERSION}", 1)
-        if version == VERSION:
-            return
-        with self._db.transaction():
-            if version == 1:
-                self._bring_up_to_date()
-            else:
-                self._db.define(_TABLES)
-            self._db.define(_VERSION + _INDEX)
-            self._db.run("INSERT INTO ledger VALUES (?)", (VERSION,))
-
-    def _bring_up_to_date(self) -> None:
-        """Version 1 was a SQLite file whose events were all first packets, kept as they came from the outbox."""
-        log.info("bringing %s up to date", self._db.place)
-        self._db.define(_EVENTS.format(name="events_2"))
-        for xml, entered in self._db.run("SELECT xml, entered FROM events ORDER BY rowid"):
-            event = validate.read(xml)
-            self._db.run(_NEW_EVENT.format(name="events_2"), _row(event, event, entered))
-        self._db.define("DROP TABLE events; ALTER TABLE events_2 RENAME TO events;")
-
-    def _known(self, drafts: Sequence[Event]) -> dict[str, Row]:
+    def _known(self, drafts: Sequence[Event]) -> dict[str, Known]:
         """Id -> digests and bytes of what is known under it."""
         ids = list({event_id(draft.ivorn) for draft in drafts})
         query = "SELECT id, sha256, draft_sha256, xml FROM events WHERE id IN ({marks})"
         return {str(one): (published, drafted, bytes(xml)) for one, published, drafted, xml in self._paged(query, ids)}
 
     def _threads(self, drafts: Sequence[Event]) -> dict[Object, list[Published]]:
-        return self._threads_of(list({_object(draft)[2] for draft in drafts}))
+        return self._threads_of(list({object_of(draft)[2] for draft in drafts}))
 
     def _threads_of(self, object_ids: Sequence[str]) -> dict[Object, list[Published]]:
-        query = f"SELECT number, role, survey, object_id, {_REMEMBERED} FROM events WHERE object_id IN ({{marks}})"
+        query = f"SELECT number, role, survey, object_id, {REMEMBERED} FROM events WHERE object_id IN ({{marks}})"
         threads: dict[Object, list[Published]] = {}
         for _, role, survey, object_id, *remembered in sorted(self._paged(query, object_ids)):
             threads.setdefault((role, survey, object_id), []).append(Published(*remembered))
@@ -322,55 +216,6 @@ class Ledger:
         return self._db.run(query, values) == [("parked",)]
 
 
-class _Desk:
-    """A batch of drafts on its way in: each may meet those before it."""
-
-    def __init__(self, known: dict[str, Row], threads: dict[Object, list[Published]]) -> None:
-        self._known, self._threads = known, threads
-        self.new: list[tuple[Event, Event]] = []  # draft and packet
-        self.refused: list[tuple[bytes, str]] = []  # bytes and reason
-
-    def enter(self, draft: Event) -> Entered:
-        """Place one draft, or say why not."""
-        key, digest = event_id(draft.ivorn), sha256(draft.xml).hexdigest()
-        if key in self._known:
-            published, drafted, xml = self._known[key]
-            if digest in (drafted, published):
-                return Entered(Entry.KNOWN, validate.read(xml))
-            self.refused.append((draft.xml, f"conflict: {draft.ivorn} is known with other bytes"))
-            return Entered(Entry.CONFLICT)
-        thread = self._threads.setdefault(_object(draft), [])
-        try:
-            event = lifecycle.place(draft, thread)
-        except VOEventError as problem:
-            self.refused.append((draft.xml, str(problem)))
-            return Entered(Entry.INVALID)
-        if event is None:
-            return Entered(Entry.MOOT)
-        thread.append(lifecycle.published(event))
-        self.new.append((draft, event))
-        self._known[key] = (sha256(event.xml).hexdigest(), digest, event.xml)
-        return Entered(Entry.NEW, event)
-
-
-def _row(draft: Event, event: Event, entered: float) -> Row:
-    """An event as it stands in its table."""
-    digests = sha256(event.xml).hexdigest(), sha256(draft.xml).hexdigest()
-    return (event_id(event.ivorn), *digests, event.xml, entered, *_object(event), *astuple(lifecycle.published(event)))
-
-
-def _object(event: Event) -> Object:
-    """Whose thread it belongs to. Objects without a name are each alone."""
-    name = event.object_id if event.object_id != "unknown" else f"unknown {event.candid}"
-    return event.role, event.survey, name
-
-
 def _short(reason: str) -> str:
     """As much of a reason as is kept; databases take no NUL."""
     return reason.replace("\0", "\ufffd")[:_SAID]
-
-
-def event_id(ivorn: str) -> str:
-    """The IVORN as the ledger compares it: authority and path without regard to case, the local part with."""
-    stream, mark, local = ivorn.partition("#")
-    return f"{stream.lower()}{mark}{local}"

@@ -18,7 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from realbogus.errors import VOEventError
-from realbogus.publish.ledger import Entry, Ledger
+from realbogus.publish.desk import Entry
+from realbogus.publish.ledger import Ledger
 from realbogus.publish.settings import PublishSettings
 from realbogus.publish.sinks import Answer, Delivery, EventSink, TakesAlerts
 from realbogus.stream.protocols import Clock, Message, Source, positions_after
