@@ -134,6 +134,7 @@ class ModelId:
     threshold: float  # score from which an alert counts as real, six decimals
     calibrated: bool  # whether p_real is a calibrated probability
     threshold_p_real: float | None = None  # the threshold in force on the scale of p_real; None = not calibrated
+    training_set: str = ""  # digest of the labelled alerts it was trained on; "" = it does not tell
 
 
 @dataclass(frozen=True)

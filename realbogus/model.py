@@ -70,6 +70,7 @@ class Model:
             feature_set=f"{features['set']}:{features['digest']}",
             threshold=round(float(self.manifest["threshold"]["score"]), 6),
             calibrated=True,
+            training_set=str(self.manifest["training"].get("sha256", "")),
         )
 
     def score(self, X: Matrix) -> Column:

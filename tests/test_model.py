@@ -52,6 +52,7 @@ def test_it_says_who_it_is(sound):
     assert model.id.sha256 == json.loads(sound["manifest.json"])["content_sha256"]
     assert model.id.feature_set == f"{FEATURE_SET}:{features.digest(features.FEATURE_SETS[FEATURE_SET])}"
     assert model.id.threshold == round(model.id.threshold, 6)
+    assert model.id.training_set == json.loads(sound["manifest.json"])["training"]["sha256"]
     assert model.feature_names == features.FEATURE_SETS[FEATURE_SET]
     assert model.surveys == ("ztf",)
 

@@ -44,6 +44,7 @@ def test_an_event_names_object_candidate_survey_score_threshold_and_model():
         "model_version": "1.2.0",
         "model_sha256": MODEL.sha256,
         "feature_set_version": "base-1:0a1b2c3d",
+        "training_set_id": MODEL.training_set,
         "input_schema": "ztf/4.02",
         "mag_psf": "18.5300",
         "band": "r",
@@ -119,6 +120,11 @@ def test_numbers_are_plain_decimals():
     for node in etree.fromstring(build(scored(snr_psf=1e-9, mag_psf_err=123456.7), 0, STYLE).xml).iter("Param"):
         if node.get("dataType") == "float":
             assert re.fullmatch(r"-?\d+\.\d+", node.get("value")), node.get("name")
+
+
+def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named_without():
+    event = build(scored(model=replace(MODEL, training_set="")), 0, STYLE)
+    assert "training_set_id" not in params(event.xml)
 
 
 def test_undefined_values_are_left_out():

@@ -19,7 +19,14 @@ STYLE = EventStyle(
     model_card_url="https://alerts.example.org/models/{name}/{version}",
 )
 MODEL = ModelId(
-    "forest", "1.2.0", "0123456789abcdef" * 4, "base-1:0a1b2c3d", 0.5, calibrated=True, threshold_p_real=0.6
+    "forest",
+    "1.2.0",
+    "0123456789abcdef" * 4,
+    "base-1:0a1b2c3d",
+    0.5,
+    calibrated=True,
+    threshold_p_real=0.6,
+    training_set="fedcba9876543210" * 4,
 )
 NAMES = ("negative_pixels", "peak_snr", "fwhm_over_psf", "elongation", "host_distance", "shape_residual")
 

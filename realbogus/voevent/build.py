@@ -121,6 +121,7 @@ def _shared(style: EventStyle, model: ModelId, survey: str) -> tuple[str, str, s
             what.param("model_version", model.version, "meta.version;meta.software"),
             what.param("model_sha256", model.sha256, "meta.checksum"),
             what.param("feature_set_version", clean(model.feature_set), "meta.version"),
+            what.param("training_set_id", told, "meta.id") if (told := clean(model.training_set)) else "",
             what.param("pipeline_version", __version__, "meta.version;meta.software"),
         )
     )
