@@ -223,11 +223,9 @@ def _ghost(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], sta
     outer = rng.uniform(12.0, 60.0)
     inner = outer * rng.uniform(0.3, 0.5)
     level = float(np.exp(rng.normal(1.8, 0.7)))
-    y, x = np.ogrid[:rows, :columns]
-    r = np.hypot(x - x0, y - y0)
-    inside = (r < outer) & (r > inner)
-    light += 0.25 * level * (1.0 - np.tanh(r - outer)) * (1.0 - np.tanh(inner - r))
-    bits[inside] |= np.uint16(Defect.GHOST)
+    near, r = _around(light.shape, x0, y0, outer + 12.0)
+    light[near] += 0.25 * level * (1.0 - np.tanh(r - outer)) * (1.0 - np.tanh(inner - r))
+    bits[near][(r < outer) & (r > inner)] |= np.uint16(Defect.GHOST)
 
 
 def _trail(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], fwhm: float, noise: float) -> None:
@@ -317,12 +315,20 @@ def _flat(rng: np.random.Generator, bits: NDArray[np.uint16], recipe: Recipe) ->
 
 def _dust_ring(rng: np.random.Generator, flat: Image, bits: NDArray[np.uint16]) -> None:
     rows, columns = flat.shape
-    y, x = np.ogrid[:rows, :columns]
-    r = np.hypot(x - rng.uniform(0, columns), y - rng.uniform(0, rows))
+    x, y = rng.uniform(0, columns), rng.uniform(0, rows)
     radius, depth = rng.uniform(5.0, 18.0), rng.uniform(0.02, 0.10)
+    near, r = _around(flat.shape, x, y, 3.0 * radius)
     ring = np.exp(-0.5 * ((r - radius) / (0.25 * radius)) ** 2)
-    flat *= 1.0 - depth * ring
-    bits[ring > 0.3] |= np.uint16(Defect.BAD_FLAT)
+    flat[near] *= 1.0 - depth * ring
+    bits[near][ring > 0.3] |= np.uint16(Defect.BAD_FLAT)
+
+
+def _around(shape: tuple[int, ...], x: float, y: float, reach: float) -> tuple[tuple[slice, slice], Image]:
+    """The part of a frame within reach of a place, and the distance of its pixels from there."""
+    rows = slice(max(math.floor(y - reach), 0), min(math.ceil(y + reach) + 1, shape[0]))
+    columns = slice(max(math.floor(x - reach), 0), min(math.ceil(x + reach) + 1, shape[1]))
+    v, u = np.ogrid[rows, columns]
+    return (rows, columns), np.hypot(u - x, v - y)
 
 
 def _detector_faults(

@@ -139,7 +139,7 @@ def _parabola(left: float, middle: float, right: float) -> float:
     return min(max(0.5 * (left - right) / bend, -0.5), 0.5)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _measure(
     d: Image, variance: Image, missing: NDArray[np.bool_], score: Image, filtered: Image, psf: Image,
     peaks: NDArray[np.int64], noise: float, filtered_noise: float, briefly: bool,
@@ -190,7 +190,7 @@ def _ring_median(d: Image, missing: NDArray[np.bool_], j: int, i: int) -> float:
     return np.median(values[:n]) if n > 10 else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _shifted(psf: Image, fx: float, fy: float) -> Image:
     """The inner 11 x 11 pixels of the PSF moved by a fraction of a pixel; bilinear shifts would blur it."""
     out = np.zeros((11, 11))
@@ -209,7 +209,7 @@ def _shifted(psf: Image, fx: float, fy: float) -> Image:
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _psf_fit(
     d: Image, variance: Image, missing: NDArray[np.bool_], psf: Image, j: int, i: int, fx: float, fy: float,
     sign: float, noise: float,
@@ -302,7 +302,7 @@ def _core_width(d: Image, missing: NDArray[np.bool_], j: int, i: int, sign: floa
     return 2.0 * math.sqrt(math.log(2.0) / -slope)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _windowed(
     d: Image, missing: NDArray[np.bool_], j: int, i: int, fx: float, fy: float, sign: float, sigma: float
 ) -> tuple[float, float]:

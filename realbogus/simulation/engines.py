@@ -67,8 +67,8 @@ def with_zogy(
     new -= mesh_background(new - old / scale)
     noise = _noise(new, old, float(np.nanmedian(science[::4, ::4])), scale, how, reference)
     done = zogy(
-        Half(new, noise.new, noise.sigma, psf.image(10), 1.0),
-        Half(old, noise.old, reference.noise, reference_psf.image(10), scale),
+        Half(new, noise.sigma, 1.0 / how.gain, psf.image(10), 1.0),
+        Half(old, reference.noise, noise.of_template, reference_psf.image(10), scale),
         recipe.astrometric_px,
         recipe.calibration_error,
     )
@@ -89,37 +89,35 @@ def _believed(rng: np.random.Generator, recipe: Recipe, how: Conditions, referen
 
 @dataclass(frozen=True)
 class _Noise:
-    """Variance of the pixels of both frames and of their difference; rms of the new frame's plain sky; missing."""
+    """What a pipeline takes for the noise of both frames."""
 
-    new: Image
-    old: Image
-    both: Image
-    sigma: float
-    gone: NDArray[np.bool_]
+    both: Image  # variance of the pixels of their difference
+    sigma: float  # rms of a pixel of the new frame's plain sky
+    of_template: float  # variance a pixel of the template has for each DN of light
+    gone: NDArray[np.bool_]  # pixels missing in either
 
 
 def _noise(new: Image, old: Image, sky: float, scale: float, how: Conditions, reference: Reference) -> _Noise:
     """What a pipeline takes for the noise, from the frames less their skies; fills missing pixels with 0."""
     readout, of_light = (how.read_noise / how.gain) ** 2, reference.noise**2 / max(reference.sky_dn, 1.0)
-    maps = _variances(new, old, sky, 1.0 / how.gain, readout, reference.noise**2, of_light, scale)
-    return _Noise(*maps[:3], math.sqrt(sky / how.gain + readout), maps[3])
+    both, gone = _variances(new, old, sky, 1.0 / how.gain, readout, reference.noise**2, of_light, scale)
+    return _Noise(both, math.sqrt(sky / how.gain + readout), of_light, gone)
 
 
 @njit(cache=True)
 def _variances(
     new: Image, old: Image, sky: float, photon: float, readout: float, plain: float, of_light: float, scale: float
-) -> tuple[Image, Image, Image, NDArray[np.bool_]]:
-    own, other, both = np.empty_like(new), np.empty_like(new), np.empty_like(new)
-    gone = np.zeros(new.shape, np.bool_)
+) -> tuple[Image, NDArray[np.bool_]]:
+    both = np.empty_like(new)
+    gone, unit = np.zeros(new.shape, np.bool_), 1.0 / scale**2
     for j in range(new.shape[0]):
         for i in range(new.shape[1]):
             if not (np.isfinite(new[j, i]) and np.isfinite(old[j, i])):
                 gone[j, i] = True
                 new[j, i], old[j, i] = 0.0, 0.0
-            own[j, i] = (sky + max(new[j, i], -0.2 * sky)) * photon + readout
-            other[j, i] = plain + max(old[j, i], 0.0) * of_light
-            both[j, i] = own[j, i] + other[j, i] / scale**2
-    return own, other, both, gone
+            own = (sky + max(new[j, i], -0.2 * sky)) * photon + readout
+            both[j, i] = own + (plain + max(old[j, i], 0.0) * of_light) * unit
+    return both, gone
 
 
 def _variance(science: Image, how: Conditions, reference: Reference) -> Image:

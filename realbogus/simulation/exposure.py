@@ -22,6 +22,7 @@ from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_g
 FAINT = 10.0  # noises of a pixel: points of less light, S/N 3 or so, are not painted one by one
 PAD = 12  # pixels by which the reference frame is larger on each side
 DAY_S = 86400.0
+SEGMENT = 16  # pixels of a row
 
 
 @dataclass(frozen=True)
@@ -291,28 +292,58 @@ def _came_from(terms: NDArray[np.float64], i: float, j: float, half: float) -> t
 
 @njit(cache=True)
 def _remap(source: Image, terms: NDArray[np.float64], side: int, pad: float, table: NDArray[np.float64]) -> Image:
-    """Sample source where each science pixel came from; displacements are linear between every 16th pixel of a row."""
+    """Sample source where each science pixel came from; NaN where a pixel's neighbours are not all there.
+
+    Displacements and weights are linear between every 16th pixel of a row, over which they hardly change, so that the
+    pixels between can be summed side by side.
+    """
     out = np.empty((side, side))
-    half, steps = 0.5 * side, table.shape[0] - 1
+    half, pixels = 0.5 * side, source.reshape(-1)
+    wide, high = np.empty((2, 6)), np.empty((2, 6))
     for j in range(side):
         dx, dy = _came_from(terms, 0.0, float(j), half)
-        for first in range(0, side, 16):
-            next_dx, next_dy = _came_from(terms, first + 16.0, float(j), half)
-            step_x, step_y = (next_dx - dx) / 16.0, (next_dy - dy) / 16.0
-            for i in range(first, min(first + 16, side)):
-                x, y = i - dx + pad, j - dy + pad
-                dx += step_x
-                dy += step_y
-                i0, j0 = math.floor(x), math.floor(y)
-                if i0 < 2 or j0 < 2 or i0 + 3 >= source.shape[1] or j0 + 3 >= source.shape[0]:
-                    out[j, i] = np.nan
-                    continue
-                wx, wy = table[int((x - i0) * steps + 0.5)], table[int((y - j0) * steps + 0.5)]
-                w0, w1, w2, w3, w4, w5 = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
-                total = 0.0
-                for n in range(6):
-                    row = source[j0 + n - 2]
-                    a, b = w0 * row[i0 - 2] + w1 * row[i0 - 1], w2 * row[i0] + w3 * row[i0 + 1]
-                    total += wy[n] * (a + b + w4 * row[i0 + 2] + w5 * row[i0 + 3])
-                out[j, i] = total
+        for first in range(0, side, SEGMENT):
+            next_dx, next_dy = _came_from(terms, float(first + SEGMENT), float(j), half)
+            begin, end = first - dx + pad, first + SEGMENT - next_dx + pad
+            i0, j0 = math.floor(0.5 * (begin + end - SEGMENT)), math.floor(j + pad - 0.5 * (dy + next_dy))
+            stop = min(first + SEGMENT, side)
+            if i0 < 2 or j0 < 2 or i0 + stop - first + 2 >= source.shape[1] or j0 + 3 >= source.shape[0]:
+                out[j, first:stop] = np.nan
+            else:
+                _lanczos(wide, begin - i0, end - SEGMENT - i0, table)
+                _lanczos(high, j - dy + pad - j0, j - next_dy + pad - j0, table)
+                _weigh(out[j, first:stop], pixels[(j0 - 2) * source.shape[1] + i0 - 2 :], source.shape[1], wide, high)
+            dx, dy = next_dx, next_dy
     return out
+
+
+@njit(cache=True)
+def _lanczos(weights: NDArray[np.float64], begin: float, end: float, table: NDArray[np.float64]) -> None:
+    """Weights at a fraction of a pixel, and their steps to those at another a segment away; also just outside [0, 1].
+
+    By straight lines in the table.
+    """
+    steps = table.shape[0] - 1
+    for m, t in enumerate((begin * steps, end * steps)):
+        k = min(max(int(t), 0), steps - 1)
+        for n in range(6):
+            weights[m, n] = table[k, n] + (t - k) * (table[k + 1, n] - table[k, n])
+    for n in range(6):
+        weights[1, n] = (weights[1, n] - weights[0, n]) / SEGMENT
+
+
+@njit(cache=True, fastmath={"contract"})
+def _weigh(
+    out: NDArray[np.float64], pixels: NDArray[np.float64], stride: int, wide: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Sums of 6 x 6 pixels from each pixel of the first row on; their weights change evenly along the segment."""
+    a, b, c, d, e, f = wide[0]
+    a1, b1, c1, d1, e1, f1 = wide[1]
+    for n in range(6):
+        row, first, step = pixels[n * stride :], high[0, n], high[1, n]
+        for i in range(out.size):
+            at = float(i)
+            total = (a + at * a1) * row[i] + (b + at * b1) * row[i + 1] + (c + at * c1) * row[i + 2]
+            total += (d + at * d1) * row[i + 3] + (e + at * e1) * row[i + 4] + (f + at * f1) * row[i + 5]
+            out[i] = (first + at * step) * total + (out[i] if n else 0.0)

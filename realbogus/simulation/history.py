@@ -6,18 +6,21 @@ the depth of the visit and a draw of noise; upper limits stand where it was not.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from realbogus import packets
 from realbogus.simulation.scene import ASTEROID, TRANSIENT, VARIABLE
 from realbogus.simulation.truth import Verdict
 
 Row = dict[str, Any]
+Floats = NDArray[np.float64]
 SCHEMA = "ztf/4.02"
 WINDOW_D = 30.0  # ZTF packets hold the history of this many days
 SAME_PX = 1.5  # detections closer than this are of one object
@@ -29,7 +32,8 @@ RECURRENCE = {  # chance that a bogus of this kind is found again at a visit
 
 
 NEIGHBOUR = ("distnr", "ranr", "decnr", "magnr", "sigmagnr", "chinr", "sharpnr")  # the end of a row of fp_hists
-NEIGHBOUR_BYTES = 5 + 8 + 8 + 4 * 5  # a nullable float has a byte that says it is there, a double has none
+PLAIN = ("ranr", "decnr")  # of them the doubles that are never null; the others are nullable floats
+NEIGHBOURS = struct.Struct("<BfddBfBfBfBf")
 FLUXES = struct.Struct("<BfBf")  # forcediffimflux and its error, both nullable and there; procstatus follows them
 THERE = 2  # that byte
 STATUS_BYTES = 3  # procstatus "0"
@@ -89,41 +93,39 @@ def earlier_rows(
     rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], candidate: Mapping[str, Any], zero_point: float
 ) -> tuple[list[bytes], int, float]:
     """prv_candidates of a new object, encoded, how often it was ever detected, and the JD of the first time."""
-    rows, found, first = [], 0, float(candidate["jd"])
-    for visit in visits:
-        magnitude, error, sign = _seen(rng, verdict, visit, float(candidate["magpsf"]), zero_point)
-        if magnitude is None:
-            rows.append(visit.encoded)
-            continue
-        rows.append(encode_row(_detection(rng, visit, candidate, magnitude, error, sign)))
-        found, first = found + 1, min(first, visit.jd)
-    long_ago, since = _before(rng, verdict, found, len(visits), candidate)
-    return rows, found + long_ago, min(first, since)
+    rows, first = [visit.encoded for visit in visits], float(candidate["jd"])
+    fluxes, noise = _seen(rng, verdict, visits, float(candidate["magpsf"]), zero_point)
+    detected = np.flatnonzero(np.abs(fluxes) >= 5.0 * noise).tolist()
+    for n in detected:
+        size = abs(float(fluxes[n]))
+        magnitude, error = zero_point - 2.5 * math.log10(size), 1.0857 * float(noise[n]) / size
+        row = _detection(rng, visits[n], candidate, magnitude, error, 1 if fluxes[n] > 0 else -1)
+        rows[n], first = encode_row(row), min(first, visits[n].jd)
+    long_ago, since = _before(rng, verdict, len(detected), len(visits), candidate)
+    return rows, len(detected) + long_ago, min(first, since)
 
 
 def _seen(
-    rng: np.random.Generator, verdict: Verdict, visit: Visit, magpsf: float, zero_point: float
-) -> tuple[float | None, float, int]:
-    """Magnitude, error and sign at a visit; None = not detected."""
-    noise = 10.0 ** (-0.4 * (visit.limit - zero_point)) / 5.0
+    rng: np.random.Generator, verdict: Verdict, visits: Sequence[Visit], magpsf: float, zero_point: float
+) -> tuple[Floats, Floats]:
+    """The flux measured at each visit and its error, DN."""
+    noise = 10.0 ** (-0.4 * (np.array([visit.limit for visit in visits]) - zero_point)) / 5.0
     if verdict.change is None:
-        if rng.random() >= RECURRENCE.get(verdict.kind, 0.0):
-            return None, 0.0, 0
-        flux = 10.0 ** (-0.4 * (magpsf + rng.normal(0.0, 0.4) - zero_point)) * rng.choice([-1.0, 1.0])
-    else:
-        event = verdict.change.event
-        before = event.flux(visit.jd, zero_point) if event.kind != ASTEROID else 0.0
-        now = event.flux(float(visit.columns["now"]), zero_point)
-        flux = before - now + _reference_free(verdict, zero_point) + rng.normal(0.0, noise)
-    if abs(flux) < 5.0 * noise:
-        return None, 0.0, 0
-    return float(zero_point - 2.5 * np.log10(abs(flux))), float(1.0857 * noise / abs(flux)), 1 if flux > 0 else -1
+        again = rng.random(noise.size) < RECURRENCE.get(verdict.kind, 0.0)
+        drawn = 10.0 ** (-0.4 * (magpsf + rng.normal(0.0, 0.4, noise.size) - zero_point))
+        return again * drawn * rng.choice([-1.0, 1.0], noise.size), noise
+    lasting = 0.0 if verdict.change.event.kind == ASTEROID else verdict.change.flux
+    return _gone(verdict, visits, zero_point) + lasting + rng.normal(0.0, noise), noise
 
 
-def _reference_free(verdict: Verdict, zero_point: float) -> float:
-    """The difference flux of the present detection, DN."""
+def _gone(verdict: Verdict, visits: Sequence[Visit], zero_point: Any) -> Floats:
+    """The true difference flux of a change at earlier visits, DN; zero points may differ from visit to visit."""
     assert verdict.change is not None
-    return 0.0 if verdict.change.event.kind == ASTEROID else verdict.change.flux
+    event = verdict.change.event
+    if event.kind == ASTEROID or not visits:
+        return np.zeros(len(visits))
+    before = event.flux(np.array([visit.jd for visit in visits]), zero_point)
+    return np.asarray(before - event.flux(float(visits[0].columns["now"]), zero_point))
 
 
 def _detection(
@@ -167,23 +169,23 @@ def forced_rows(
     """fp_hists, encoded: forced photometry at the place of the candidate at each visit of the window."""
     if not visits:
         return []
-    neighbour = encode_forced(visits[0].columns["forced"], {name: candidate[name] for name in NEIGHBOUR})
-    out = []
-    for visit in visits:
-        scale = visit.columns["forced"]["magzpsci"]
-        noise = 10.0 ** (-0.4 * (visit.limit - scale)) / 5.0
-        flux = 0.0
-        if verdict.change is not None and verdict.change.event.kind != ASTEROID:
-            event = verdict.change.event
-            gone = event.flux(visit.jd, scale) - event.flux(float(visit.columns["now"]), scale)
-            flux = gone + verdict.change.flux * 10.0 ** (-0.4 * (zero_point - scale))
-        fluxes = FLUXES.pack(THERE, flux + float(rng.normal(0.0, noise)), THERE, noise)
-        ends = -NEIGHBOUR_BYTES, -NEIGHBOUR_BYTES - STATUS_BYTES, -NEIGHBOUR_BYTES - STATUS_BYTES - FLUXES.size
-        out.append(visit.forced[: ends[2]] + fluxes + visit.forced[ends[1] : ends[0]] + neighbour[ends[0] :])
-    return out
+    neighbour = NEIGHBOURS.pack(
+        *(part for name in NEIGHBOUR for part in ((candidate[name],) if name in PLAIN else (THERE, candidate[name])))
+    )
+    scales = np.array([visit.columns["forced"]["magzpsci"] for visit in visits])
+    noise = 10.0 ** (-0.4 * (np.array([visit.limit for visit in visits]) - scales)) / 5.0
+    fluxes = rng.normal(0.0, noise)
+    if verdict.change is not None and verdict.change.event.kind != ASTEROID:
+        fluxes += _gone(verdict, visits, scales) + verdict.change.flux * 10.0 ** (-0.4 * (zero_point - scales))
+    status = slice(-NEIGHBOURS.size - STATUS_BYTES, -NEIGHBOURS.size)
+    return [
+        visit.forced[: status.start - FLUXES.size] + FLUXES.pack(THERE, flux, THERE, error) + visit.forced[status]
+        + neighbour
+        for visit, flux, error in zip(visits, fluxes.tolist(), noise.tolist(), strict=True)
+    ]  # fmt: skip
 
 
-def encode_forced(row: Row, changes: Row | None = None) -> bytes:
-    """A row of fp_hists as it stands in packets; without changes its fluxes and neighbour are zeros."""
+def encode_forced(row: Row) -> bytes:
+    """A row of fp_hists as it stands in packets, with zeros for fluxes and neighbour."""
     blank = dict.fromkeys(("forcediffimflux", "forcediffimfluxunc", *NEIGHBOUR), 0.0)
-    return packets.encode_item(SCHEMA, "fp_hists", row | blank | (changes or {}))
+    return packets.encode_item(SCHEMA, "fp_hists", row | blank)

@@ -5,6 +5,8 @@ The reference catalogue is detected on the template; the others are made from th
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +89,15 @@ def sky_catalogue(rng: np.random.Generator, scene: Scene, ra: float, dec: float)
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """What a catalogue match tells of one place."""
+
+    distance: float  # pixels to the nearest source of the reference
+    row: int  # of that source in the reference's catalogue
+    columns: dict[str, float | int]  # of Pan-STARRS and Gaia
+
+
+@dataclass(frozen=True)
 class Matcher:
     """Looks up neighbours of places on the reference grid."""
 
@@ -118,39 +129,45 @@ class Matcher:
             bright,
         )
 
-    def nearest_reference(self, x: float, y: float) -> tuple[float, int]:
-        """Distance in pixels to the nearest reference source, and its row."""
-        distance, row = self.reference_tree.query((x, y))
-        return float(distance), int(row)
+    def at(self, x: Floats, y: Floats) -> list[Neighbours]:
+        """What is near each of N places: the nearest source of the reference, and columns under ZTF's names."""
+        places = np.stack([x, y], axis=1)
+        distances, rows = self.reference_tree.query(places)
+        columns = [a | b for a, b in zip(self._ps1(places), self._gaia(places), strict=True)]
+        return [Neighbours(*one) for one in zip(distances.tolist(), rows.tolist(), columns, strict=True)]
 
-    def ps1(self, x: float, y: float) -> dict[str, float | int]:
-        """The three nearest Pan-STARRS sources within 30 arcsec, under ZTF's names; -999 where there are fewer."""
+    def _ps1(self, places: Floats) -> Iterator[dict[str, float | int]]:
+        """The three nearest Pan-STARRS sources within 30 arcsec; -999 where there are fewer."""
         radius = PS1_RADIUS / PIXEL_ARCSEC
-        within = self.ps1_tree.query_ball_point((x, y), radius, return_length=True)
-        distances, rows = self.ps1_tree.query((x, y), k=3, distance_upper_bound=radius)
-        out: dict[str, float | int] = {"nmtchps": int(within)}
-        for n, (distance, at) in enumerate(zip(distances, rows, strict=True), start=1):
-            known = np.isfinite(distance)
-            row = int(self.ps1_rows[at]) if known else -1
-            mags = self.sky.mags[row].tolist() if known else [NONE] * 4
-            out |= {f"s{band}mag{n}": mag for band, mag in zip("griz", mags, strict=True)}
-            out[f"sgscore{n}"] = float(self.sky.star[row]) if known else NONE
-            out[f"distpsnr{n}"] = float(distance) * PIXEL_ARCSEC if known else NONE
-            out[f"objectidps{n}"] = int(self.sky.ids[row]) if known else int(NONE)
-        return out
+        within = self.ps1_tree.query_ball_point(places, radius, return_length=True)
+        near = zip(
+            *(found.tolist() for found in self.ps1_tree.query(places, k=3, distance_upper_bound=radius)), strict=True
+        )
+        for count, (distances, found) in zip(within.tolist(), near, strict=True):
+            out: dict[str, float | int] = {"nmtchps": count}
+            for n, (distance, at) in enumerate(zip(distances, found, strict=True), start=1):
+                known = math.isfinite(distance)
+                row = int(self.ps1_rows[at]) if known else -1
+                mags = self.sky.mags[row].tolist() if known else [NONE] * 4
+                out |= zip((f"sgmag{n}", f"srmag{n}", f"simag{n}", f"szmag{n}"), mags, strict=True)
+                out[f"sgscore{n}"] = float(self.sky.star[row]) if known else NONE
+                out[f"distpsnr{n}"] = distance * PIXEL_ARCSEC if known else NONE
+                out[f"objectidps{n}"] = int(self.sky.ids[row]) if known else int(NONE)
+            yield out
 
-    def gaia(self, x: float, y: float) -> dict[str, float]:
-        """The nearest Gaia source and the nearest bright one within 90 arcsec, under ZTF's names; -999 = none."""
-        out = {}
+    def _gaia(self, places: Floats) -> list[dict[str, float]]:
+        """The nearest Gaia source and the nearest bright one within 90 arcsec; -999 = none."""
+        columns = {}
         for suffix, tree, rows in (
             ("", self.gaia_tree, self.gaia_rows),
             ("bright", self.bright_tree, self.bright_rows),
         ):
-            distance, at = tree.query((x, y)) if tree is not None else (np.inf, 0)
+            distance, found = tree.query(places) if tree is not None else (np.full(len(places), np.inf), None)
             near = distance * PIXEL_ARCSEC <= GAIA_RADIUS
-            out[f"neargaia{suffix}"] = float(distance) * PIXEL_ARCSEC if near else NONE
-            out[f"maggaia{suffix}"] = float(self.sky.mags[rows[at], 1]) if near else NONE
-        return out
+            mags = self.sky.mags[rows[found], 1] if found is not None else distance
+            columns[f"neargaia{suffix}"] = np.where(near, distance * PIXEL_ARCSEC, NONE).tolist()
+            columns[f"maggaia{suffix}"] = np.where(near, mags, NONE).tolist()
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _ps1_ids(rng: np.random.Generator, count: int, ra: float, dec: float) -> NDArray[np.int64]:

@@ -21,7 +21,10 @@ KNOWN_SKEW = 0.5  # the share of the skew that a pipeline's model of the PSF fol
 NEAR_PX = 3.0  # from the centre: where pixels are averaged over 2 x 2 places, since the PSF is undersampled
 GAUSS = 0.5 / math.sqrt(3.0)  # pixels from the middle to these places: exact for cubics, where the PSF is near to one
 POWERS = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0))  # of v and u, in the order of polynomial()
+FARTHEST_PX = 160.0  # that light of a star reaches
+MOST_PLACES = 330**2  # at which one profile is evaluated
 Points = NDArray[np.float64]  # (N, 3): x, y, flux
+Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,11 @@ class PSF:
 
     def image(self, radius: int, u: float = 0.0, v: float = 0.0) -> Image:
         """The profile at field position u, v in [-1, 1], centred in a (2 radius + 1) square, sum 1."""
-        stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
-        a, q11, q12, q22 = _shape_at(self.parameters(), u, v)
-        skew = self.parameters()[SKEW:]
-        _add(stamp, float(radius), float(radius), 1.0, falloff(self.beta), a, q11, q12, q22, skew, radius + 1.0)
+        side, p = 2 * radius + 1, self.parameters()
+        stamp, room = np.zeros((side, side)), 2 * side**2 + 200
+        work, at = np.empty((3, room), np.float32), np.empty(room, np.int32)
+        shape, r, table = _shape_at(p, u, v), 1.5 * side, falloff(self.beta)
+        _add(stamp, float(radius), float(radius), 1.0, self.beta, table, shape, p[SKEW:], r, work, at)
         return np.asarray(stamp / stamp.sum())
 
 
@@ -116,9 +120,9 @@ def cubic(t: float, weights: NDArray[np.float64]) -> None:
     weights[3] = 0.5 * t * t * (t - 1.0)
 
 
-def falloff(beta: float) -> NDArray[np.float64]:
+def falloff(beta: float) -> Singles:
     """w ** beta for w in [0, 1] in even steps: the Moffat profile as a function of w = 1 / (1 + r**2 / a**2)."""
-    return np.linspace(0.0, 1.0, FALLOFF_STEPS + 1) ** beta
+    return np.asarray(np.linspace(0.0, 1.0, FALLOFF_STEPS + 1) ** beta, np.float32)
 
 
 def spatial_psf(psf: PSF, radius: int, count: int = 3) -> NDArray[np.float64]:
@@ -165,42 +169,79 @@ def _shape_at(p: NDArray[np.float64], u: float, v: float) -> tuple[float, float,
 
 
 @njit(cache=True)
-def _add(
-    image: Image, x: float, y: float, flux: float, table: NDArray[np.float64], a: float, q11: float, q12: float,
-    q22: float, skew: NDArray[np.float64], r: float,
-) -> None:  # fmt: skip
-    """Add one Moffat profile out to r pixels; table is that of falloff()."""
-    beta = math.log(table[FALLOFF_STEPS // 2]) / math.log(0.5)
-    norm = flux * (beta - 1.0) / (math.pi * a * a)
-    p11, p12, p22 = q11 / (a * a), 2.0 * q12 / (a * a), q22 / (a * a)
-    s0, s1, s2, s3 = skew[0], skew[1], skew[2], skew[3]
-    rows, columns = image.shape
+def _places(
+    x: float, y: float, r: float, rows: int, columns: int, dx: Singles, dy: Singles, at: NDArray[np.int32]
+) -> tuple[int, int]:
+    """Where a profile is evaluated, relative to its centre, and in which pixel: 2 x 2 places each near it, then one.
+
+    Gives how many places are of the former and how many there are in all.
+    """
+    left, right = math.floor(x - NEAR_PX) + 1, math.ceil(x + NEAR_PX)
+    low, high = math.floor(y - NEAR_PX) + 1, math.ceil(y + NEAR_PX)
+    n = 0
+    for j in range(max(low, 0), min(high, rows)):
+        for i in range(max(left, 0), min(right, columns)):
+            for v in range(-1, 2, 2):
+                for u in range(-1, 2, 2):
+                    dx[n], dy[n], at[n] = i - x + u * GAUSS, j - y + v * GAUSS, j * columns + i
+                    n += 1
+    near = n
     for j in range(max(math.ceil(y - r), 0), min(math.floor(y + r), rows - 1) + 1):
-        dy = j - y
-        near_row = abs(dy) < NEAR_PX
-        for i in range(max(math.ceil(x - r), 0), min(math.floor(x + r), columns - 1) + 1):
-            dx = i - x
-            places, offset = (2, GAUSS) if near_row and abs(dx) < NEAR_PX else (1, 0.0)
-            total = 0.0
-            for n in range(places):
-                for m in range(places):
-                    sx, sy = dx + (2 * m - 1) * offset, dy + (2 * n - 1) * offset
-                    q = p11 * sx * sx + p12 * sx * sy + p22 * sy * sy
-                    scale = 1.0 / math.sqrt(sx * sx + sy * sy + 0.5)
-                    u, v = sx * scale, sy * scale
-                    q *= 1.0 + s0 * u + s1 * v + s2 * u * (u * u - 3.0 * v * v) + s3 * v * (3.0 * u * u - v * v)
-                    place = FALLOFF_STEPS / (1.0 + q)
-                    k = min(int(place), FALLOFF_STEPS - 1)
-                    total += table[k] + (place - k) * (table[k + 1] - table[k])
-            image[j, i] += norm * total / (places * places)
+        half = math.sqrt(max(r * r - (j - y) ** 2, 0.0))
+        first, last = max(math.ceil(x - half), 0), min(math.floor(x + half), columns - 1) + 1
+        hole = (left, right) if low <= j < high else (last, last)
+        for begin, end in ((first, min(hole[0], last)), (max(hole[1], first), last)):
+            for i in range(begin, end):
+                dx[n], dy[n], at[n] = i - x, j - y, j * columns + i
+                n += 1
+    return near, n
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _profile(
+    out: Singles, dx: Singles, dy: Singles, table: Singles, form: tuple[np.float32, ...], skew: tuple[np.float32, ...]
+) -> None:  # fmt: skip
+    """The skewed Moffat profile at these places, 1 at the centre; table is that of falloff().
+
+    In single precision and without branches, so that compilers make it work on many places at once.
+    """
+    one, half, three, steps = np.float32(1.0), np.float32(0.5), np.float32(3.0), np.float32(FALLOFF_STEPS)
+    for k in range(out.size):
+        x, y = dx[k], dy[k]
+        scale = one / np.sqrt(x * x + y * y + half)
+        u, v = x * scale, y * scale
+        bend = skew[0] * u + skew[1] * v + skew[2] * u * (u * u - three * v * v) + skew[3] * v * (three * u * u - v * v)
+        out[k] = steps / (one + (form[0] * x * x + form[1] * x * y + form[2] * y * y) * (one + bend))
+    for k in range(out.size):
+        n = np.uint32(min(np.int32(out[k]), np.int32(FALLOFF_STEPS - 1)))
+        out[k] = table[n] + (out[k] - np.float32(n)) * (table[n + np.uint32(1)] - table[n])
 
 
 @njit(cache=True)
-def _paint_points(
-    image: Image, points: Points, p: NDArray[np.float64], table: NDArray[np.float64], faintest: float
-) -> None:
+def _add(
+    image: Image, x: float, y: float, flux: float, beta: float, table: Singles, shape: tuple[float, ...],
+    skew: NDArray[np.float64], r: float, work: Singles, at: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Add one profile of this shape out to r pixels. work (3, N) and at (N,) are room for as many places."""
+    rows, columns = image.shape
+    near, n = _places(x, y, r, rows, columns, work[0], work[1], at)
+    a, q11, q12, q22 = shape
+    form = np.float32(q11 / (a * a)), np.float32(2.0 * q12 / (a * a)), np.float32(q22 / (a * a))
+    bends = np.float32(skew[0]), np.float32(skew[1]), np.float32(skew[2]), np.float32(skew[3])
+    out, pixels = work[2], image.reshape(-1)
+    _profile(out[:n], work[0, :n], work[1, :n], table, form, bends)
+    norm = flux * (beta - 1.0) / (math.pi * a * a)
+    for m in range(near):
+        pixels[at[m]] += 0.25 * norm * out[m]
+    for m in range(near, n):
+        pixels[at[m]] += norm * out[m]
+
+
+@njit(cache=True)
+def _paint_points(image: Image, points: Points, p: NDArray[np.float64], table: Singles, faintest: float) -> None:
     rows, columns = image.shape
     beta = p[1]
+    work, at = np.empty((3, MOST_PLACES), np.float32), np.empty(MOST_PLACES, np.int32)
     for k in range(points.shape[0]):
         x, y, flux = points[k, 0], points[k, 1], points[k, 2]
         if flux == 0.0:
@@ -209,4 +250,5 @@ def _paint_points(
         peak = abs(flux) * (beta - 1.0) / (math.pi * a * a)
         a *= 1.0 + BRIGHTER_FATTER * min(peak / 5e4, 1.0)
         reach = a * math.sqrt(max((peak / faintest) ** (1.0 / beta) - 1.0, 0.0))
-        _add(image, x, y, flux, table, a, q11, q12, q22, p[SKEW:], min(max(1.1 * reach, 4.0), 160.0))
+        r = min(max(1.1 * reach, 4.0), FARTHEST_PX)
+        _add(image, x, y, flux, beta, table, (a, q11, q12, q22), p[SKEW:], r, work, at)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from realbogus import packets
 from realbogus.simulation.detection import COLUMNS, WINDOW_PX, Candidates
 from realbogus.simulation.history import SCHEMA
-from realbogus.simulation.neighbours import NONE, Matcher
+from realbogus.simulation.neighbours import NONE, Neighbours, ReferenceCatalogue
 from realbogus.simulation.optics import Image
 from realbogus.simulation.places import Place
 from realbogus.simulation.recipe import CHIP_SHAPE
@@ -35,6 +35,7 @@ except ImportError:  # the wheel does not exist for every platform; other bytes 
 
 PUBLISHER = "realbogus simulation"
 HALF = 31  # pixels: stamps are 63 x 63 around the candidate
+LEVEL = 1  # of compression: noise packs no better at 6, which takes twice as long
 GZIP_HEAD = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"  # no time, no name: equal pixels give equal bytes
 MAG = 2.5 / np.log(10.0)
 NARROWER = 0.84  # what the survey's core fits give for a point source, in widths of the PSF
@@ -59,7 +60,7 @@ def gzip_fits(image: NDArray[np.float32]) -> bytes:
     """A stamp as a gzipped FITS file of one float32 image; NaN is written as NaN."""
     pixels = image.astype(">f4").tobytes()
     raw = _fits_head(*image.shape) + pixels + bytes(-len(pixels) % 2880)
-    body = deflate.deflate_compress(raw, 6) if deflate else _raw_deflate(raw)
+    body = deflate.deflate_compress(raw, LEVEL) if deflate else _raw_deflate(raw)
     return GZIP_HEAD + bytes(body) + struct.pack("<II", zlib.crc32(raw), len(raw))
 
 
@@ -77,26 +78,24 @@ def candidate_record(
     sheet: Sheet,
     found: Candidates,
     row: int,
-    serial: int,
     verdict: Verdict,
-    matcher: Matcher,
+    reference: ReferenceCatalogue,
+    near: Neighbours,
+    place: tuple[float, float],
     jitter: np.random.Generator,
 ) -> dict[str, Any]:
-    """The candidate part of the record, without history counts."""
+    """The candidate part of the record, without history counts. place is the candidate's on the reference grid."""
     one = dict(zip(_NAMES, found.table[row].tolist(), strict=True))
-    x, y = one["x"], one["y"]
-    at = sheet.place.on_reference(x, y)
     record = {
         **sheet.columns,
-        **_identity(sheet, one, serial),
+        **_identity(sheet, one, row),
         **_photometry(sheet, one),
         **_shape(sheet, one, jitter),
-        **_reference(sheet, matcher, *at),
-        **matcher.ps1(*at),
-        **matcher.gaia(*at),
+        **_reference(sheet, reference, near),
+        **near.columns,
         **_solar_system(verdict, jitter),
     }
-    record["ra"], record["dec"] = sheet.place.sky(*at)
+    record["ra"], record["dec"] = sheet.place.sky(*place)
     return record
 
 
@@ -198,13 +197,12 @@ def _shape(sheet: Sheet, one: Mapping[str, float], rng: np.random.Generator) -> 
     }
 
 
-def _reference(sheet: Sheet, matcher: Matcher, x: float, y: float) -> dict[str, Any]:
+def _reference(sheet: Sheet, source: ReferenceCatalogue, near: Neighbours) -> dict[str, Any]:
     """The nearest source of the reference image's own catalogue."""
-    distance, row = matcher.nearest_reference(x, y)
-    source = matcher.reference
+    row = near.row
     ra, dec = sheet.place.sky(float(source.x[row]), float(source.y[row]))
     return {
-        "distnr": distance,
+        "distnr": near.distance,
         "magnr": float(source.mag[row]),
         "sigmagnr": float(source.error[row]),
         "chinr": float(source.chi[row]),
@@ -236,7 +234,7 @@ def _fits_head(rows: int, columns: int) -> bytes:
 
 
 def _raw_deflate(raw: bytes) -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return packer.compress(raw) + packer.flush()
 
 

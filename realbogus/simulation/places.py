@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from realbogus.simulation.optics import polynomial
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,13 @@ class Place:
     dec: float
     pixel_arcsec: float
 
-    def on_reference(self, x: float, y: float) -> tuple[float, float]:
-        """From the science to the reference grid."""
+    def on_reference(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """From the science to the reference grid, one place or many."""
         u, v = x - float(self.terms[0, 0]), y - float(self.terms[1, 0])
         for _ in range(2):
-            p, q = 2.0 * u / self.side - 1.0, 2.0 * v / self.side - 1.0
-            dx, dy = self.terms @ np.array([1.0, p, q, p * p, p * q, q * q])
-            u, v = x - float(dx), y - float(dy)
+            surface = polynomial(2.0 * u / self.side - 1.0, 2.0 * v / self.side - 1.0)
+            dx, dy = (sum(c * term for c, term in zip(row, surface, strict=True)) for row in self.terms.tolist())
+            u, v = x - dx, y - dy
         return u, v
 
     def sky(self, x: float, y: float) -> tuple[float, float]:

@@ -165,9 +165,8 @@ def _ragged_edges(rng: np.random.Generator, pointing: Pointing, side: int) -> ND
 
 def _on_science_grid(damage: Damage, how: Conditions, side: int) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
     """Masks and marks of the reference, moved by whole pixels."""
-    dx, dy = (round(float(shift)) for shift in how.solution.terms[:, 0])
-    rows, columns = np.arange(side) - dy + PAD, np.arange(side) - dx + PAD
-    grid = np.ix_(np.clip(rows, 0, side + 2 * PAD - 1), np.clip(columns, 0, side + 2 * PAD - 1))
+    dx, dy = (min(max(round(float(shift)), -PAD), PAD) for shift in how.solution.terms[:, 0])
+    grid = np.s_[PAD - dy : PAD - dy + side, PAD - dx : PAD - dx + side]
     return damage.masked[grid], damage.bits[grid]
 
 
@@ -198,10 +197,9 @@ def _surroundings(
 
 def _changes(scene: Scene, how: Conditions, reference: Reference) -> list[Change]:
     """Every true change of this exposure."""
-    out = []
-    for event in scene.events:
-        x, y = event.place(how.jd)
-        flux = event.flux(how.jd, how.zero_point) - event.reference_flux(reference.epochs, how.zero_point)
-        dx, dy = how.mapping.shift(np.array([x]), np.array([y]), scene.side)
-        out.append(Change(event, x + float(dx[0]), y + float(dy[0]), flux))
-    return out
+    places = np.array([event.place(how.jd) for event in scene.events]).reshape(-1, 2)
+    places += how.mapping.shift(places[:, 0], places[:, 1], scene.side).T
+    return [
+        Change(event, x, y, event.flux(how.jd, how.zero_point) - event.reference_flux(reference.epochs, how.zero_point))
+        for event, (x, y) in zip(scene.events, places.tolist(), strict=True)
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -64,22 +65,24 @@ class Event:
     host: int = -1  # row of its galaxy, -1 = none
     number: int = 0  # asteroids: their number in the catalogue of known ones, 0 = unknown
 
-    def delta_mag(self, jd: float) -> float:
-        """Magnitudes fainter than `mag` at this time; inf = not there."""
+    def delta_mag(self, jd: Any) -> Any:
+        """Magnitudes fainter than `mag` at a time, or at several; inf = not there."""
         if self.kind == VARIABLE:
             return self.amplitude * _wave(jd / self.period_d + self.phase)
         if self.kind == ASTEROID:
             return 0.0 if abs(jd - self.phase) < 0.5 else np.inf
         since = jd - self.phase
-        return 1.086 * since / self.fall_d if since >= 0 else 2.0 * (since / self.period_d) ** 2
+        return 1.086 * np.maximum(since, 0.0) / self.fall_d + 2.0 * (np.minimum(since, 0.0) / self.period_d) ** 2
 
-    def flux(self, jd: float, zero_point: float) -> float:
-        """DN at this time."""
-        return float(10.0 ** (-0.4 * (self.mag + self.delta_mag(jd) - zero_point)))
+    def flux(self, jd: Any, zero_point: Any) -> Any:
+        """DN at a time, or at several."""
+        return 10.0 ** (-0.4 * (self.mag + self.delta_mag(jd) - zero_point))
 
     def reference_flux(self, epochs: Floats, zero_point: float) -> float:
         """Mean DN over the epochs of the reference frames; asteroids are clipped away there."""
-        return 0.0 if self.kind == ASTEROID else float(np.mean([self.flux(t, zero_point) for t in epochs]))
+        if self.kind == ASTEROID:
+            return 0.0
+        return float(np.mean(self.flux(epochs, zero_point)))
 
     def place(self, jd: float) -> tuple[float, float]:
         """Where it is at this time."""
@@ -231,10 +234,10 @@ def _by_light(rng: np.random.Generator, galaxies: Galaxies, row: int) -> tuple[f
     return float(x), float(galaxies.y[row] + a * np.sin(turn) + b * np.cos(turn))
 
 
-def _wave(turns: float) -> float:
+def _wave(turns: Any) -> Any:
     """A light curve of range [-1, 1]: a sharp rise and a slow fall, as pulsating stars have."""
-    t = turns % 1.0
-    return float(np.cos(2 * np.pi * t) * 0.8 + 0.2 * np.cos(4 * np.pi * t + 0.9))
+    t = 2.0 * math.pi * (turns % 1.0)
+    return np.cos(t) * 0.8 + 0.2 * np.cos(2.0 * t + 0.9)
 
 
 def _sersic_tables() -> Floats:

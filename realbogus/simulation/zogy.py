@@ -7,18 +7,21 @@ that of photons, also of the sources, and that of registration errors.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+from numba import njit
 from numpy.typing import NDArray
 
-from realbogus.simulation.exposure import add_slopes, fast_size, kernel_spectrum
-from realbogus.simulation.optics import Image
+from realbogus.simulation.exposure import fast_size, kernel_spectrum
+from realbogus.simulation.optics import Image, Singles
 
 Spectrum = NDArray[np.complex64]
 GRID = 64  # pixels: kernels are worked out on a square of this side; their wings are far shorter
 RADIUS = 10  # pixels: kernels and PSFs are cut to a square of 2 RADIUS + 1
+DARKEST = -0.2  # of the variance of plain sky: no pixel is believed to have less by more than this
 LEAST = 1e-7  # of the power of the PSFs: where both PSFs pass nothing there is no signal either
 
 
@@ -27,8 +30,8 @@ class Half:
     """One of the two frames, its sky taken away, NaN replaced by 0."""
 
     image: Image
-    variance: Image  # of each pixel, with the noise of sources
     sigma: float  # rms of a pixel of plain sky
+    of_light: float  # variance that a pixel has besides for each count of light in it
     psf: Image  # odd side, sum 1
     flux: float  # counts that a source of unit flux gives
 
@@ -53,18 +56,39 @@ def zogy(new: Half, reference: Half, registration_px: float, calibration: float 
     size = fast_size(shape, side)
     difference, score_new, score_reference, transfer = _kernels(new, reference)
     spectra = [scipy.fft.rfft2(half.image.astype(np.float32), size) for half in (new, reference)]
-    flat = [_passed(spectra[0], difference[0], size), _passed(spectra[1], difference[1], size)]
-    proper = _back(flat[0] - flat[1], size, shape)
-    matched = [_back(_passed(spectra[0], score_new, size), size, shape),
-               _back(_passed(spectra[1], score_reference, size), size, shape)]  # fmt: skip
-    noise = [scipy.fft.rfft2(half.variance.astype(np.float32), size) for half in (new, reference)]
-    passed = _passed(noise[0], score_new**2, size) + _passed(noise[1], score_reference**2, size)
-    power = np.maximum(_back(passed, size, shape), 1e-30)
-    for one in matched:
-        add_slopes(power, one, registration_px**2)
-    power += (calibration * matched[0]) ** 2
-    filtered = matched[0] - matched[1]
-    return Proper(proper, transfer, filtered / np.sqrt(power), filtered)
+    proper = _back(_passed(spectra[0], difference[0], size) - _passed(spectra[1], difference[1], size), size)
+    matched = [
+        _back(_passed(spectra[0], score_new, size), size),
+        _back(_passed(spectra[1], score_reference, size), size),
+    ]
+    squares = score_new**2, score_reference**2
+    # The variance is that of plain sky plus so much for each count, so that frames need not be transformed again.
+    light = [_passed(spectrum, np.float32(half.of_light) * square, size)
+             for spectrum, half, square in zip(spectra, (new, reference), squares, strict=True)]  # fmt: skip
+    plain = float(squares[0].sum() * new.sigma**2 + squares[1].sum() * reference.sigma**2)
+    power = _back(light[0] + light[1], size)
+    scores = _scored(shape, matched[0], matched[1], power, plain, registration_px**2, calibration**2)
+    return Proper(_inner(proper, shape), transfer, *scores)
+
+
+@njit(cache=True, error_model="numpy")
+def _scored(
+    shape: tuple[int, int], new: Singles, old: Singles, power: Singles, plain: float, registration: float,
+    calibration: float,
+) -> tuple[Image, Image]:  # fmt: skip
+    """S_corr and S from the two parts of S and the noise of sources, all with the margin of the kernel."""
+    score, filtered = np.empty(shape), np.empty(shape)
+    for j in range(shape[0]):
+        v = j + RADIUS
+        for i in range(shape[1]):
+            u = i + RADIUS
+            noise = plain + max(power[v, u], DARKEST * plain) + calibration * new[v, u] ** 2
+            for part in (new, old):
+                down, right = 0.5 * (part[v + 1, u] - part[v - 1, u]), 0.5 * (part[v, u + 1] - part[v, u - 1])
+                noise += registration * (down * down + right * right)
+            filtered[j, i] = new[v, u] - old[v, u]
+            score[j, i] = filtered[j, i] / math.sqrt(noise)
+    return score, filtered
 
 
 def _kernels(new: Half, reference: Half) -> tuple[tuple[Image, Image], Image, Image, Image]:
@@ -102,7 +126,11 @@ def _passed(spectrum: Spectrum, kernel: Image, size: tuple[int, int]) -> Spectru
     return np.asarray(spectrum * kernel_spectrum(kernel, size))
 
 
-def _back(spectrum: Spectrum, size: tuple[int, int], shape: tuple[int, ...]) -> Image:
-    """The frame of a product of transforms, without the margin of the kernel."""
-    whole = scipy.fft.irfft2(spectrum, size, overwrite_x=True)
+def _back(spectrum: Spectrum, size: tuple[int, int]) -> Singles:
+    """The frame of a product of transforms, with the margin of the kernel."""
+    return np.asarray(scipy.fft.irfft2(spectrum, size, overwrite_x=True))
+
+
+def _inner(whole: Singles, shape: tuple[int, ...]) -> Image:
+    """It without that margin."""
     return np.asarray(whole[RADIUS : RADIUS + shape[0], RADIUS : RADIUS + shape[1]], np.float64)

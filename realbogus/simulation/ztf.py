@@ -65,9 +65,10 @@ class ZtfPackets:
     def of(self, rng: np.random.Generator, seen: Observed) -> Iterator[Simulated]:
         """A packet and its truth for each detection of an exposure."""
         sheet = _sheet(rng, self.pointing, self.recipe, self.reference, seen)
-        for row, verdict in enumerate(seen.verdicts):
-            record = candidate_record(sheet, seen.found, row, row, verdict, self.matcher, rng)
-            place = sheet.place.on_reference(float(seen.found["x"][row]), float(seen.found["y"][row]))
+        x, y = sheet.place.on_reference(seen.found["x"], seen.found["y"])
+        places, neighbours = zip(x.tolist(), y.tolist(), strict=True), self.matcher.at(x, y)
+        for row, (verdict, place, near) in enumerate(zip(seen.verdicts, places, neighbours, strict=True)):
+            record = candidate_record(sheet, seen.found, row, verdict, self.matcher.reference, near, place, rng)
             known = self.objects.at(*place) or self._new(rng, place, verdict, record, sheet.zero_point)
             known.found += 1
             record |= {"ndethist": known.found, "jdstarthist": known.first_jd, "jdendhist": record["jd"]}
@@ -110,10 +111,12 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
     how, difference = seen.frame.conditions, seen.subtracted.frame.difference
     gone = ~np.isfinite(difference)
     level = how.sky_dn * float(np.exp(recipe.pedestal_spread * rng.normal(-0.7, 1.0)) - 1.0)
-    science = np.where(gone, np.nan, seen.frame.image + level)
-    template = np.where(gone, np.nan, seen.template + float(np.nanmedian(science[::4, ::4] - seen.template[::4, ::4])))
+    science, template = as_float32(seen.frame.image), as_float32(seen.template)
+    science += np.float32(level)
+    science[gone], template[gone] = np.nan, np.nan
+    template += np.nanmedian(science[::4, ::4] - template[::4, ::4])
     return Sheet(
-        stamps=(as_float32(science), as_float32(template), as_float32(difference)),
+        stamps=(science, template, as_float32(difference)),
         corner=_corner(pointing, recipe.side),
         zero_point=how.zero_point,
         fwhm_px=recipe.quoted_width * seen.subtracted.psf.fwhm_px,

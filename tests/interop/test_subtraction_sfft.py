@@ -74,9 +74,9 @@ def test_alard_lupton_agrees_with_sfft(pair, oracle):
 
 
 def test_zogy_agrees_with_sfft(pair, oracle):
-    science, template, variance, _ = pair
+    science, template, _, _ = pair
     sigma = float(np.sqrt(SKY[0] / 6.2 + 2.0))
-    new = Half(science - SKY[0], variance, sigma, NEW.image(10), 1.0)
-    old = Half(template - SKY[1], np.ones_like(template), 1.0, OLD.image(10), 1.0 / SCALE)
+    new = Half(science - SKY[0], sigma, 1.0 / 6.2, NEW.image(10), 1.0)
+    old = Half(template - SKY[1], 1.0, 0.0, OLD.image(10), 1.0 / SCALE)
     done = zogy(new, old, 0.0)
     check(done.difference, done.psf, oracle)
