@@ -83,10 +83,20 @@ class Cut:
 
 
 def for_budget(nights: ScoredNights, per_night: float, seed: int = 1) -> Cut:
-    """The lowest cut that passes so many alerts a night on average. Raises LabelError for a budget below one."""
+    """The lowest cut that passes so many alerts a night on average.
+
+    Raises LabelError for a budget below one, and where more alerts than that have the highest score there is: forests
+    are certain of many, and no cut parts what ties at 1.
+    """
     if not per_night >= 1:
         raise LabelError(f"a budget is at least one alert a night, not {per_night:g}")
     count = int(np.floor(per_night * nights.nights + 1e-9))
+    certain = int((nights.score >= 1).sum())
+    if certain > count:
+        raise LabelError(
+            f"{certain / nights.nights:g} alerts a night have the score 1 and cannot be told apart: no cut passes only "
+            f"{per_night:g}; take a budget of at least {int(np.ceil(certain / nights.nights))}"
+        )
     return _told(nights, _between(np.sort(nights.score)[::-1], count), seed)
 
 
@@ -156,11 +166,18 @@ def _shares(sums: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _next_night(nights: ScoredNights, passed: NDArray[np.bool_], count: float, random: np.random.Generator) -> Expected:
-    """The count of one more night: its chance, on top of how these nights differ and of how few they are."""
-    number = np.unique(nights.night, return_inverse=True)[1]
-    counts = np.bincount(number, passed)
-    means = random.gamma(np.maximum(passed.sum(), 1), 1 / nights.nights, RESAMPLINGS * 10)
-    if len(counts) > 1:
-        means = means * random.choice(counts, len(means)) / max(count, 1e-9)
-    low, high = np.percentile(random.poisson(means), LEVEL)
-    return Expected(round(count, 3), float(low), float(high))
+    """The count of one more night: its chance, on top of how these nights differ and of how few they are.
+
+    What passes may come by the exposure: if its calibration fails, all of its stars are alerts. Then not alerts but
+    exposures come as Poisson says, and the count scatters more by the mean size of the party that an alert is in.
+    Nights differ by what their counts scatter beyond that.
+    """
+    counts = np.bincount(np.unique(nights.night, return_inverse=True)[1], passed)
+    parties = np.bincount(np.unique(nights.exposure, return_inverse=True)[1], passed)
+    size = (parties**2).sum() / max(passed.sum(), 1) or 1.0
+    means = random.gamma(max(passed.sum(), 1) / size, size / nights.nights, RESAMPLINGS * 10)
+    differ = (counts.var(ddof=1) / count - size) / count if len(counts) > 1 and count else 0.0
+    if differ > 0:
+        means = means * random.gamma(1 / differ, differ, len(means))
+    low, high = np.percentile(size * random.poisson(means / size), LEVEL)
+    return Expected(round(count, 3), round(float(low), 3), round(float(high), 3))

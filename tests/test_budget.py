@@ -134,6 +134,35 @@ def test_nights_that_differ_widen_the_interval_of_the_next(calibration):
     assert for_budget(even, 60).per_night.high < for_budget(uneven, 60).per_night.high
 
 
+def in_parties(count, seed):
+    """One in ten exposures fails, and all of its ten stars are alerts of a high score; 400 exposures a night."""
+    random = np.random.default_rng(seed)
+    exposure = np.repeat(np.arange(400 * count), 10)
+    failed = random.random(400 * count)[exposure] < 0.1
+    score = np.where(failed, 0.9, 0.1) + 0.05 * random.random(len(exposure))
+    return ScoredNights(score, score, 0.5, exposure // 400, exposure)
+
+
+@pytest.mark.parametrize("known", [1, 40])
+def test_what_comes_by_the_exposure_scatters_by_the_exposure(known):
+    past, future = in_parties(known, 1), in_parties(200, 2)
+    counts = np.bincount(future.night, future.score >= 0.5)
+    told = for_budget(past, 400).per_night
+    assert ((counts >= told.low) & (counts <= told.high)).mean() > 0.93
+    if known == 1:
+        alone = for_budget(replace(past, exposure=np.arange(len(past))), 400).per_night  # as if each came by itself
+        assert ((counts >= alone.low) & (counts <= alone.high)).mean() < 0.7
+
+
+def test_alerts_that_all_have_the_highest_score_cannot_be_cut_down():
+    """The cut would have been 1, and passed them all: 1 691 where 482 were asked for."""
+    score = np.append(np.ones(30), np.linspace(0.1, 0.9, 30))
+    past = ScoredNights(score, score.clip(0.01, 0.99), 0.5, np.arange(60) % 2, np.arange(60))
+    with pytest.raises(LabelError, match=r"15 alerts a night have the score 1 .* at least 15"):
+        for_budget(past, 14)
+    assert (score >= for_budget(past, 15).threshold).sum() == 30
+
+
 def test_the_same_nights_give_the_same_cut(calibration):
     past, _ = nights(calibration, 3, 3_000, 0.05, 8)
     assert for_budget(past, 20) == for_budget(past, 20)
