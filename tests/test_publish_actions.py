@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import rescore_cases
 from kafka_cases import new_topic, produce, read_all
+from publisher_cases import Publishing
 from voevent_cases import STYLE, scored
 
 from realbogus.cli import main
@@ -21,48 +21,22 @@ DRAFTS = [build(scored(3, object_id=OBJECTS), row, STYLE) for row in range(3)]
 
 
 @dataclass(frozen=True)
-class Story:
-    """A publisher with a folder and topics of its own, run when told, until its outbox is drained."""
-
-    folder: Path
-    bootstrap: str
-    outbox: str
-    archive: str
-
-    @property
-    def config(self) -> str:
-        file = self.folder / "worker.toml"
-        file.write_text(
-            f"""
-            [kafka]
-            bootstrap = "{self.bootstrap}"
-            [voevent]
-            authority = "org.example.survey"
-            [publish]
-            outbox = "{self.outbox}"
-            group_id = "publisher-of-{self.outbox}"
-            archive = "{self.archive}"
-            ledger = "{self.folder / "ledger.sqlite"}"
-            attempts = 2
-            retry_s = 0.01
-            """
-        )
-        return str(file)
+class Story(Publishing):
+    """A publisher that runs when told, in this process, until its outbox is drained."""
 
     def call(self, *arguments: object) -> int:
-        return main([str(one) for one in arguments] + ["--config", self.config])
+        return main([str(one) for one in arguments] + ["--config", str(self.config)])
 
     def publish(self) -> None:
         assert self.call("publish", "--until-idle", "1") == 0
 
-    def archived(self) -> dict[str, Event]:
-        events = [read(file.read_bytes()) for file in Path(self.archive).rglob("*.xml")]
-        return {event.ivorn: event for event in events}
+    def published(self) -> dict[str, Event]:
+        return {event.ivorn: event for event in map(read, self.archived())}
 
 
 @pytest.fixture
 def story(kafka: str, tmp_path: Path) -> Story:
-    return Story(tmp_path, kafka, new_topic(kafka, 1), str(tmp_path / "events"))
+    return Story(tmp_path, kafka, new_topic(kafka, 1), {"attempts": 2, "retry_s": 0.01})
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -79,7 +53,7 @@ def test_an_object_and_an_event_are_withdrawn_once(story, capsys):
     assert story.call("publish", "retract", DRAFTS[2].ivorn, "--reason", "a ghost") == 0
     assert story.call("publish", "retract", DRAFTS[2].ivorn, "--reason", "told twice before it was sent") == 0
     story.publish()
-    gone = {name: event for name, event in story.archived().items() if event.alert_type == "retraction"}
+    gone = {name: event for name, event in story.published().items() if event.alert_type == "retraction"}
     assert sorted(gone) == sorted(f"{draft.ivorn}-retraction" for draft in DRAFTS)
     assert b"withdrawn by a person. a ghost<" in gone[f"{DRAFTS[2].ivorn}-retraction"].xml
     assert story.call("publish", "retract", DRAFTS[2].ivorn, "--reason", "again") == 2
@@ -90,7 +64,7 @@ def test_an_object_and_an_event_are_withdrawn_once(story, capsys):
 
 @pytest.mark.kafka
 def test_what_is_parked_is_listed_and_released(story, capsys):
-    Path(story.archive).write_text("in the way")
+    (story.folder / "events").write_text("in the way")
     produce(story.bootstrap, story.outbox, [DRAFTS[0].xml, DRAFTS[2].xml, b"no event"])
     story.publish()
     capsys.readouterr()
@@ -101,13 +75,13 @@ def test_what_is_parked_is_listed_and_released(story, capsys):
         (DRAFTS[2].ivorn, "archive", 2),
     ]
     assert (told[2]["seen"], "begin" in str(told[2]["reason"])) == (1, True)
-    os.unlink(story.archive)
+    (story.folder / "events").unlink()
     assert story.call("publish", "release", DRAFTS[2].ivorn, "--sink", "archive") == 0
     story.publish()
-    assert list(story.archived()) == [DRAFTS[2].ivorn]
+    assert list(story.published()) == [DRAFTS[2].ivorn]
     assert story.call("publish", "release") == 0
     story.publish()
-    assert set(story.archived()) == {DRAFTS[0].ivorn, DRAFTS[2].ivorn}
+    assert set(story.published()) == {DRAFTS[0].ivorn, DRAFTS[2].ivorn}
 
 
 @pytest.mark.kafka
@@ -133,13 +107,13 @@ def test_a_new_threshold_withdraws_what_was_published_and_nothing_else(story, ca
     assert again("0") == 0
     assert again("1") == 5
     story.publish()
-    kinds = [event.alert_type for event in story.archived().values()]
+    kinds = [event.alert_type for event in story.published().values()]
     assert sorted(kinds) == ["initial"] * 5 + ["retraction"] * 5
-    assert {name.partition("#")[2].split("_r")[-1] for name in story.archived()} == {"0", "1-retraction"}
+    assert {name.partition("#")[2].split("_r")[-1] for name in story.published()} == {"0", "1-retraction"}
     assert again("1") == 0
     assert again("0") == 5
     story.publish()
-    updates = [event for event in story.archived().values() if event.alert_type == "update"]
+    updates = [event for event in story.published().values() if event.alert_type == "update"]
     assert len(updates) == 5
     assert all(event.ivorn.endswith("_r2") and b'cite="supersedes"' in event.xml for event in updates)
 
@@ -159,6 +133,6 @@ def test_calls_that_lack_something_say_what(capsys, arguments, says):
 
 @pytest.mark.parametrize("action", [["parked"], ["release"], ["retract", "x", "--reason", "y"]])
 def test_nothing_can_be_done_about_a_ledger_that_is_not_there(tmp_path, capsys, action):
-    story = Story(tmp_path, "127.0.0.1:9", "outbox", str(tmp_path / "events"))
+    story = Story(tmp_path, "127.0.0.1:9", "outbox")
     assert story.call("publish", *action) == 2
     assert "there is no ledger" in capsys.readouterr().err

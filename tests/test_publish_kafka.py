@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from kafka_cases import new_topic, produce, read_all
+from publisher_cases import Publishing
 from voevent_cases import STYLE, scored
 
 from realbogus.publish.kafka_topic import KafkaTopic, headers
 from realbogus.publish.sinks import Answer
 from realbogus.voevent import build
 
-RUN = "import sys; from realbogus.cli import main; sys.exit(main())"
 OBJECTS = [f"ZTF20abcde{letter}g" for letter in "abcdefghijklmnopqrst"]  # one each: all their packets are first ones
 EVENTS = [build(scored(20, object_id=OBJECTS), row, STYLE) for row in range(20)]
 XML = [event.xml for event in EVENTS]
@@ -30,47 +26,12 @@ XML = [event.xml for event in EVENTS]
 BROKERS = [pytest.param("kafka", marks=pytest.mark.kafka), pytest.param("embedded", marks=pytest.mark.embedded)]
 
 
-@dataclass(frozen=True)
-class Story:
-    """A publisher with a folder and topics of its own."""
-
-    folder: Path
-    bootstrap: str
-    outbox: str
-    topic: str
-
-    @property
-    def config(self) -> Path:
-        file = self.folder / "worker.toml"
-        file.write_text(
-            f"""
-            [kafka]
-            bootstrap = "{self.bootstrap}"
-            consumer = {{ "session.timeout.ms" = 6000, "heartbeat.interval.ms" = 500 }}
-            [publish]
-            outbox = "{self.outbox}"
-            group_id = "publisher-of-{self.outbox}"
-            topic = "{self.topic}"
-            archive = "{self.folder / "events"}"
-            ledger = "{self.folder / "ledger.sqlite"}"
-            batch = 7
-            wait_s = 0.1
-            """
-        )
-        return file
-
-    def archived(self) -> list[bytes]:
-        return [file.read_bytes() for file in (self.folder / "events").rglob("*.xml")]
-
-    def publish(self, *more: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", RUN, "publish", "--config", str(self.config), *more]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"})
-
-
 @pytest.fixture
-def story(request: pytest.FixtureRequest, tmp_path: Path) -> Story:
+def story(request: pytest.FixtureRequest, tmp_path: Path) -> Publishing:
     bootstrap = request.getfixturevalue(request.param)
-    return Story(tmp_path, bootstrap, new_topic(bootstrap), new_topic(bootstrap))
+    settings = {"topic": new_topic(bootstrap), "batch": 7, "wait_s": 0.1}
+    quick = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+    return Publishing(tmp_path, bootstrap, new_topic(bootstrap), settings, quick)
 
 
 on_every_broker = pytest.mark.parametrize("story", BROKERS, indirect=True)
@@ -87,13 +48,13 @@ def until(what: Callable[[], object]) -> None:
 @on_every_broker
 def test_the_command_moves_the_outbox_into_archive_and_topic(story):
     produce(story.bootstrap, story.outbox, [*XML, XML[3], b"no event"])
-    process = story.publish("--once")
+    process = story.start("--once")
     out, _ = process.communicate(timeout=90)
     assert process.returncode == 0
     counts = json.loads(out)
     assert (counts["taken"], counts["new"], counts["known"], counts["invalid"]) == (22, 20, 1, 1)
     assert counts["sent"] == {"archive": 20, "kafka": 20}
-    found = read_all(story.bootstrap, story.topic)
+    found = read_all(story.bootstrap, story.settings["topic"])
     by_value = dict(zip(XML, EVENTS, strict=True))
     assert sorted(record.value() for record in found) == sorted(XML)
     assert all(record.headers() == headers(by_value[record.value()]) for record in found)
@@ -104,30 +65,30 @@ def test_the_command_moves_the_outbox_into_archive_and_topic(story):
 @on_kafka
 def test_killed_and_started_again_every_event_arrives_with_its_bytes(story):
     produce(story.bootstrap, story.outbox, XML)
-    first = story.publish()
+    first = story.start()
     until(story.archived)
     first.kill()
     first.communicate(timeout=30)
-    second = story.publish("--once")
+    second = story.start("--once")
     second.communicate(timeout=90)
     assert second.returncode == 0
-    assert {record.value() for record in read_all(story.bootstrap, story.topic)} == set(XML)
+    assert {record.value() for record in read_all(story.bootstrap, story.settings["topic"])} == set(XML)
     assert sorted(story.archived()) == sorted(XML)
 
 
 @on_kafka
 def test_sigterm_lets_it_leave_in_good_order(story):
     produce(story.bootstrap, story.outbox, XML)
-    process = story.publish()
+    process = story.start()
     until(lambda: len(story.archived()) == 20)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     first = json.loads(out)["sent"]
     assert first["archive"] == 20
-    out, _ = story.publish("--once").communicate(timeout=90)  # what the other sink had not yet got
+    out, _ = story.start("--once").communicate(timeout=90)  # what the other sink had not yet got
     assert json.loads(out)["sent"].get("kafka", 0) == 20 - first.get("kafka", 0)
-    assert sorted(record.value() for record in read_all(story.bootstrap, story.topic)) == sorted(XML)
+    assert sorted(record.value() for record in read_all(story.bootstrap, story.settings["topic"])) == sorted(XML)
 
 
 @on_kafka
@@ -140,7 +101,7 @@ def test_records_of_an_aborted_transaction_are_not_published(story):
             producer.produce(story.outbox, value)
         producer.flush(20)
         end(30)
-    process = story.publish("--once")
+    process = story.start("--once")
     out, _ = process.communicate(timeout=90)
     assert json.loads(out)["taken"] == 10
     assert sorted(story.archived()) == sorted(XML[10:])

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from lxml import etree
 
 from realbogus.alerts import COLUMNS, AlertBatch, ModelId, ScoredBatch
-from realbogus.voevent import EventStyle
+from realbogus.voevent import EventStyle, validate
 
 STYLE = EventStyle(
     authority="org.example.survey",
@@ -83,3 +84,23 @@ def scored(
         forward=np.ones(n, bool),
         contributions=dict.fromkeys(range(n), shares) if contributions else {},
     )
+
+
+def spelled(node: etree._Element) -> tuple:
+    """An element as plain values: what a builder has at hand before it makes elements."""
+    return node.tag, dict(node.attrib), node.text, [spelled(child) for child in node]
+
+
+def element_by_element(told: tuple, schema: etree.XMLSchema | None = None) -> bytes:
+    """The usual way: SubElement for each, then tostring; validated if a schema is given."""
+    tag, attributes, _, children = told
+    root = etree.Element(tag, attributes, nsmap={"voe": validate.NAMESPACE})
+    stack = [(root, child) for child in reversed(children)]
+    while stack:
+        parent, (tag, attributes, text, children) = stack.pop()
+        node = etree.SubElement(parent, tag, attributes)
+        node.text = text
+        stack += [(node, child) for child in reversed(children)]
+    if schema is not None:
+        schema.assertValid(root)
+    return etree.tostring(root, xml_declaration=True, encoding="US-ASCII")

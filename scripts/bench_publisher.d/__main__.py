@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from costs import costs
 from latency import latencies
+from publisher_cases import broker
 from rich.console import Console
 from rich.table import Table
-
-KAFKA = [sys.executable, str(Path(__file__).resolve().parent.parent / "kafka")]
 
 
 def main() -> int:
@@ -54,16 +52,8 @@ def main() -> int:
 def _through_a_broker(options: argparse.Namespace) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory(prefix="realbogus-bench-") as scratch:
         folder = Path(scratch)
-        try:
-            return latencies(_kafka("start", folder), folder, events=options.events, rate=options.rate)
-        finally:
-            _kafka("stop", folder)
-
-
-def _kafka(action: str, folder: Path) -> str:
-    return subprocess.run(
-        [*KAFKA, action, "--dir", str(folder / "kafka")], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+        with broker(folder / "kafka") as bootstrap:
+            return latencies(bootstrap, folder, events=options.events, rate=options.rate)
 
 
 def _summary(times: list[float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from lxml import etree
 from publish_cases import Clock, Outbox
-from voevent_cases import STYLE, scored
+from voevent_cases import STYLE, element_by_element, scored, spelled
 
 from realbogus.publish.archive import Archive
 from realbogus.publish.ledger import Ledger
@@ -33,11 +33,11 @@ def costs(rounds: int) -> dict[str, float]:
     """us of CPU time an event, the median of some rounds; the ways take turns."""
     batch = scored(TOGETHER, object_id=[f"ZTF26{number:07d}" for number in range(TOGETHER)])
     drafts = [build(batch, row, STYLE).xml for row in range(TOGETHER)]
-    spelled = [_spelled(etree.fromstring(xml)) for xml in drafts]
+    plain = [spelled(etree.fromstring(xml)) for xml in drafts]
     ours = etree.XMLSchema(etree.parse(str(shipped("schemas") / "voevent" / "event.xsd")))
     ways: dict[str, Callable[[], object]] = {
-        "naive: lxml element by element": lambda: [_naive(one) for one in spelled],
-        "naive, validated by our schema": lambda: [_naive(one, ours) for one in spelled],
+        "naive: lxml element by element": lambda: [element_by_element(one) for one in plain],
+        "naive, validated by our schema": lambda: [element_by_element(one, ours) for one in plain],
         "realbogus: built and checked": lambda: [build(batch, row, STYLE) for row in range(TOGETHER)],
         "realbogus: checked": lambda: [validate.read(xml, draft=True) for xml in drafts],
         "publisher: checked, ledger": partial(_published, drafts, archive=False, broadcast=False),
@@ -74,23 +74,3 @@ def _published(drafts: list[bytes], *, archive: bool, broadcast: bool) -> float:
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _spelled(node: etree._Element) -> tuple:
-    """An element as plain values: what a builder has at hand before it makes elements."""
-    return node.tag, dict(node.attrib), node.text, [_spelled(child) for child in node]
-
-
-def _naive(spelled: tuple, schema: etree.XMLSchema | None = None) -> bytes:
-    """The usual way: SubElement for each, then tostring; validated if a schema is given."""
-    tag, attributes, _, children = spelled
-    root = etree.Element(tag, attributes, nsmap={"voe": validate.NAMESPACE})
-    stack = [(root, child) for child in reversed(children)]
-    while stack:
-        parent, (tag, attributes, text, children) = stack.pop()
-        node = etree.SubElement(parent, tag, attributes)
-        node.text = text
-        stack += [(node, child) for child in reversed(children)]
-    if schema is not None:
-        schema.assertValid(root)
-    return etree.tostring(root, xml_declaration=True, encoding="US-ASCII")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -15,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from comet_cases import free_port
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 from costs import STYLE, build, scored
+from kafka_cases import new_topic
+from publisher_cases import Publishing
 
 from realbogus.subscribing import vtp_client
 
@@ -40,15 +38,13 @@ class Receiver:
 
 def latencies(bootstrap: str, folder: Path, *, events: int, rate: float) -> dict[str, list[float]]:
     """Receiver -> s of each event, sorted."""
-    stamp = f"{os.getpid()}"
-    outbox, topic = f"latency-outbox-{stamp}", f"latency-events-{stamp}"
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    for made in admin.create_topics([NewTopic(name, 1, 1) for name in (outbox, topic)]).values():
-        made.result(30)
-    vtp_port, http_port = _free_port(), _free_port()
+    outbox, topic = new_topic(bootstrap, 1), new_topic(bootstrap, 1)
+    vtp_port, http_port = free_port(), free_port()
+    settings = {"topic": topic, "vtp_port": vtp_port, "http_port": http_port}
+    publishing = Publishing(folder, bootstrap, outbox, settings)
     vtp, kafka, http = Receiver("VTP subscriber"), Receiver("Kafka topic"), Receiver("HTTP, server-sent events")
     receivers = [vtp, kafka, http]
-    with _publisher(_config(folder, bootstrap, outbox, topic, vtp_port, http_port), folder):
+    with _running(publishing):
         _follow(lambda: _from_vtp(vtp, vtp_port))
         _follow(lambda: _from_kafka(kafka, bootstrap, topic))
         _follow(lambda: _from_http(http, http_port))
@@ -67,8 +63,20 @@ def latencies(bootstrap: str, folder: Path, *, events: int, rate: float) -> dict
         while any(committed.keys() - one.seen.keys() for one in receivers) and time.time() < deadline:
             time.sleep(0.05)
     for one in receivers:
-        assert not committed.keys() - one.seen.keys(), f"{one.name} has not all events: {_log(folder)}"
+        assert not committed.keys() - one.seen.keys(), (
+            f"{one.name} has not all events: {publishing.log.read_text()[-1000:]}"
+        )
     return {one.name: sorted(one.seen[name] - at for name, at in committed.items()) for one in receivers}
+
+
+@contextmanager
+def _running(publishing: Publishing) -> Iterator[None]:
+    process = publishing.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def _wait_until_ready(producer: Producer, outbox: str, receivers: list[Receiver]) -> None:
@@ -89,40 +97,6 @@ def _commit(producer: Producer, outbox: str, number: int) -> bytes:
     producer.produce(outbox, draft.xml, key=draft.object_id.encode())
     producer.commit_transaction(30)
     return draft.ivorn.partition("#")[2].encode()
-
-
-@contextmanager
-def _publisher(config: Path, folder: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"}, cwd=folder)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _config(folder: Path, bootstrap: str, outbox: str, topic: str, vtp_port: int, http_port: int) -> Path:
-    file = folder / "worker.toml"
-    file.write_text(
-        f"""
-        [kafka]
-        bootstrap = "{bootstrap}"
-        [voevent]
-        authority = "org.example.survey"
-        [publish]
-        outbox = "{outbox}"
-        group_id = "publisher-of-{outbox}"
-        topic = "{topic}"
-        archive = "{folder / "events"}"
-        ledger = "{folder / "ledger.sqlite"}"
-        catalogue = "{folder / "catalogue.sqlite"}"
-        vtp_port = {vtp_port}
-        http_port = {http_port}
-        """
-    )
-    return file
 
 
 def _from_vtp(receiver: Receiver, port: int) -> None:
@@ -152,13 +126,3 @@ def _from_http(receiver: Receiver, port: int) -> None:
 
 def _follow(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
-
-
-def _log(folder: Path) -> str:
-    return (folder / "log").read_text()[-1000:]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from campaign import as_json, campaign
+from publisher_cases import broker
 from rich.console import Console
 from rich.table import Table
-
-KAFKA = [sys.executable, str(Path(__file__).resolve().parent.parent / "kafka")]
 
 
 def main() -> int:
@@ -40,8 +39,7 @@ def main() -> int:
     logging.getLogger("realbogus").setLevel(logging.ERROR)  # that the broadcaster is gone is what is meant
     with tempfile.TemporaryDirectory(prefix="realbogus-publisher-") as scratch, talk.status("starting Kafka") as status:
         folder = Path(scratch)
-        bootstrap = options.bootstrap or _kafka("start", folder / "kafka")
-        try:
+        with nullcontext(options.bootstrap) if options.bootstrap else broker(folder / "kafka") as bootstrap:
             report = campaign(
                 bootstrap,
                 folder,
@@ -50,9 +48,6 @@ def main() -> int:
                 seed=options.seed,
                 say=lambda line: status.update(line),
             )
-        finally:
-            if not options.bootstrap:
-                _kafka("stop", folder / "kafka")
     table = Table("receiver", "expected", "lost", "two contents", "foreign", "repeats")
     for name, one in report.found.items():
         lost = f"{report.missed} missed" if name == "subscriber" else str(one.lost)
@@ -70,13 +65,6 @@ def main() -> int:
     for problem in report.problems():
         talk.print(problem, style="red")
     return 1 if report.problems() else 0
-
-
-def _kafka(action: str, folder: Path) -> str:
-    folder.mkdir(exist_ok=True)
-    return subprocess.run(
-        [*KAFKA, action, "--dir", str(folder)], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
 
 
 if __name__ == "__main__":

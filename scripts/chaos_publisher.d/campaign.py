@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,9 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import drafts
+from comet_cases import free_port
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
-from receivers import Broker, Subscriber, archived, in_topic
+from kafka_cases import new_topic, read_all
+from publisher_cases import Publishing
+from receivers import Broker, Subscriber
 
 from realbogus.publish.ledger import Ledger
 from realbogus.voevent import Event
@@ -65,30 +63,38 @@ def campaign(
 ) -> Report:
     """Feed the outbox in portions, kill a publisher over each, let the last one finish, and compare."""
     begun, chance = time.monotonic(), random.Random(seed)
-    broker, port = Broker(seed), _free_port()
+    broker, port = Broker(seed), free_port()
     subscriber = Subscriber(port)
     subscriber.start()
-    outbox, topic = f"outbox-{os.getpid()}-{seed}", f"events-{os.getpid()}-{seed}"
-    _make(bootstrap, outbox, topic)
-    config = _config(folder, bootstrap, outbox, topic, broker.server_address[1], port)
+    outbox, topic = new_topic(bootstrap), new_topic(bootstrap)
+    settings = {
+        "topic": topic,
+        "vtp_author": f"127.0.0.1:{broker.server_address[1]}",
+        "vtp_port": port,
+        "batch": 20,
+        "retry_s": 0.1,
+        "attempts": 1000,
+    }
+    publishing = Publishing(folder, bootstrap, outbox, settings)
     records = drafts.outbox(events)
     portion = -(-len(records) // (kills + 1))
     in_work = 0
     for number in range(kills):
         _produce(bootstrap, outbox, records[number * portion : (number + 1) * portion])
-        in_work += _life(config, folder, broker, chance, portion)
+        in_work += _life(publishing, broker, chance, portion)
         say(f"{number + 1} of {kills} kills, {len(broker.got)} events with the broker")
     _produce(bootstrap, outbox, records[kills * portion :])
-    last = _start(config, folder, "--until-idle", "5")
-    assert last.wait(600) == 0, (folder / "log").read_text()[-2000:]
+    last = publishing.start("--until-idle", "5")
+    last.communicate(timeout=600)
+    assert last.returncode == 0, publishing.log.read_text()[-2000:]
     subscriber.stop.set()
     broker.shutdown()
     broker.server_close()
-    report = Report(events, kills, 0.0, len(records), _conflicts(folder), in_work)
+    report = Report(events, kills, 0.0, len(records), _conflicts(publishing), in_work)
     wanted = drafts.expected(events)
     got = {
-        "archive": archived(folder / "events"),
-        "Kafka topic": in_topic(bootstrap, topic),
+        "archive": Counter(publishing.archived()),
+        "Kafka topic": Counter(record.value() for record in read_all(bootstrap, topic)),
         "VOEvent broker": broker.got,
     }
     report.found = {name: _compare(contents, wanted) for name, contents in got.items()}
@@ -99,9 +105,9 @@ def campaign(
     return report
 
 
-def _life(config: Path, folder: Path, broker: Broker, chance: random.Random, portion: int) -> bool:
+def _life(publishing: Publishing, broker: Broker, chance: random.Random, portion: int) -> bool:
     """Start a publisher and kill it, most after some of the events of a portion; whether it was at work."""
-    process = _start(config, folder)
+    process = publishing.start()
     if chance.random() < EARLY:
         time.sleep(chance.uniform(0, START_S))
     else:
@@ -109,52 +115,16 @@ def _life(config: Path, folder: Path, broker: Broker, chance: random.Random, por
         while len(broker.got) < enough and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(chance.uniform(0, WORK_S))
-    assert process.poll() is None, (folder / "log").read_text()[-2000:]
+    assert process.poll() is None, publishing.log.read_text()[-2000:]
     process.kill()
-    process.wait()
+    process.communicate()
     try:
-        ledger = Ledger(folder / "ledger.sqlite", alone=False)
+        ledger = Ledger(publishing.ledger, alone=False)
     except Exception:  # killed before it was made
         return False
     pending = sum(count for (_, state), count in ledger.states().items() if state == "pending")
     ledger.close()
     return pending > 0
-
-
-def _start(config: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config), *more]
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"})
-
-
-def _config(folder: Path, bootstrap: str, outbox: str, topic: str, author: int, port: int) -> Path:
-    file = folder / "worker.toml"
-    file.write_text(
-        f"""
-        [kafka]
-        bootstrap = "{bootstrap}"
-        [voevent]
-        authority = "org.example.survey"
-        [publish]
-        outbox = "{outbox}"
-        group_id = "publisher-of-{outbox}"
-        topic = "{topic}"
-        archive = "{folder / "events"}"
-        ledger = "{folder / "ledger.sqlite"}"
-        vtp_author = "127.0.0.1:{author}"
-        vtp_port = {port}
-        batch = 20
-        retry_s = 0.1
-        attempts = 1000
-        """
-    )
-    return file
-
-
-def _make(bootstrap: str, *topics: str) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    for made in admin.create_topics([NewTopic(topic, 3, 1) for topic in topics]).values():
-        made.result(30)
 
 
 def _produce(bootstrap: str, topic: str, portion: Sequence[Event]) -> None:
@@ -164,8 +134,8 @@ def _produce(bootstrap: str, topic: str, portion: Sequence[Event]) -> None:
     assert producer.flush(30) == 0
 
 
-def _conflicts(folder: Path) -> int:
-    ledger = Ledger(folder / "ledger.sqlite", alone=False)
+def _conflicts(publishing: Publishing) -> int:
+    ledger = Ledger(publishing.ledger, alone=False)
     aside = ledger.things_set_aside()
     states = ledger.states()
     ledger.close()
@@ -184,12 +154,6 @@ def _compare(contents: Counter[bytes], wanted: dict[str, bytes]) -> Found:
         foreign=sum(wanted.get(name) not in found for name, found in names.items()),
         repeats=sum(contents.values()) - len(contents),
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def as_json(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""Who gets the events: a VOEvent broker, a subscriber, a topic, an archive."""
+"""Who gets the events beside topic and archive: a VOEvent broker, a subscriber."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import random
 import socketserver
 import threading
 from collections import Counter
-from pathlib import Path
-
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from realbogus.publish import vtp
 from realbogus.subscribing import vtp_client
@@ -57,23 +54,3 @@ class Subscriber(threading.Thread):
                 self.got[event] += 1
             if self.stop.is_set():
                 return
-
-
-def archived(folder: Path) -> Counter[bytes]:
-    return Counter(file.read_bytes() for file in folder.rglob("*.xml"))
-
-
-def in_topic(bootstrap: str, topic: str) -> Counter[bytes]:
-    """Every value of a topic, by assignment, outside any group."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody", "enable.partition.eof": True})
-    partitions = set(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
-    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    found: Counter[bytes] = Counter()
-    while partitions:
-        for record in consumer.consume(500, 5.0):
-            if record.error() is None:
-                found[record.value()] += 1
-            elif record.error().code() == KafkaError._PARTITION_EOF:
-                partitions.discard(record.partition())
-    consumer.close()
-    return found
