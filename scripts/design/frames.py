@@ -25,29 +25,30 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.model_selection import GroupKFold
 
 from realbogus import archives
 from realbogus.budget import ScoredNights, for_budget
 from realbogus.calibration import Calibration, at_prior, estimated_prior, fit_calibration
+from realbogus.errors import LabelError
 from realbogus.features import FEATURE_SETS, extract
 from realbogus.labels import read_manifest
 from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, RECIPES
 from realbogus.simulation.night import plan, run
 from realbogus.training.evaluate import auc, cut_at, ece, mdr_at, with_intervals
+from realbogus.training.examples import Examples
+from realbogus.training.fit import Recipe, fit, out_of_fold
 from realbogus.training.labelled import Tally, batches
 
-FEATURES = "fast-2"
+FEATURES = "full-2"  # are kept; judge takes them or some
 BLOCK = 10  # pointings
-MISSING = -1e6  # stands for NaN: a value that no feature has
+ALIKE = ("glint", "crosstalk", "flux_scale")  # bogus that look like a source that came or changed
 SNR = ((0.0, 7.0), (7.0, 15.0), (15.0, np.inf))
 TEXT = {"kind": "U16", "recipe": "U16"}
 TOLD = ("candid", "real", "kind", "snr", "sign", "exposure", "night", "field", "recipe")
@@ -110,29 +111,35 @@ def read(folder: Path) -> Table:
 
 
 class Judge:
-    """A forest with its calibration, both of training rows alone."""
+    """A forest of the shipped kind with its calibration, both of training rows alone."""
 
-    def __init__(self, train: Table, trees: int) -> None:
-        groups = np.char.add(train.truth["recipe"], train.truth["field"].astype(str))
-        held = np.zeros(len(train.X))
-        for learn, test in GroupKFold(5).split(train.X, groups=groups):
-            forest = _forest(trees // 4).fit(_filled(train.X[learn]), train.real[learn])
-            held[test] = forest.predict_proba(_filled(train.X[test]))[:, 1]
-        self.forest = _forest(trees).fit(_filled(train.X), train.real)
-        self.calibration: Calibration = fit_calibration(held, train.real)
+    def __init__(self, train: Table, names: Sequence[str], recipe: Recipe) -> None:
+        self.columns = [FEATURE_SETS[FEATURES].index(name) for name in names]
+        rows = examples(train, self.columns, names)
+        self.held = out_of_fold(rows, by_field(train), replace(recipe, trees=max(recipe.trees // 3, 1)), threads=1)
+        self.forest = fit(rows, recipe, threads=1)
+        self.calibration: Calibration = fit_calibration(self.held, train.real)
 
     def score(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores of some rows."""
-        parts = np.array_split(np.arange(len(X)), len(X) // 20_000 + 1)
-        return np.concatenate([self.forest.predict_proba(_filled(X[part]))[:, 1] for part in parts])
+        """Scores of some rows, as annotations have them."""
+        return self.forest.score(np.ascontiguousarray(X[:, self.columns])).round(6)
 
 
-def _forest(trees: int) -> ExtraTreesClassifier:
-    return ExtraTreesClassifier(trees, min_samples_leaf=2, class_weight="balanced", random_state=0, n_jobs=1)
+def examples(table: Table, columns: Sequence[int], names: Sequence[str]) -> Examples:
+    """A table as training takes it; what the fit does not look at is left blank."""
+    count, blank, truth = len(table.X), np.full(len(table.X), ""), table.truth
+    return Examples(
+        names=tuple(names), X=np.ascontiguousarray(table.X[:, columns]), candid=truth["candid"], is_real=table.real,
+        weight=np.ones(count), snr=truth["snr"], mjd=np.zeros(count), survey=blank, band=blank,
+        source=np.full(count, "simulated"), kind=truth["kind"], group=blank, night=blank, field=blank, references={},
+        slices={},
+    )  # fmt: skip
 
 
-def _filled(X: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.clip(np.where(np.isfinite(X), X, MISSING), MISSING, -MISSING).astype(np.float32)
+def by_field(table: Table, folds: int = 5) -> NDArray[np.int64]:
+    """The fold of each row; a field of a recipe is in one alone."""
+    field = np.unique(np.char.add(table.truth["recipe"], table.truth["field"].astype(str)), return_inverse=True)[1]
+    return np.asarray(np.random.default_rng(5).permutation(field.max() + 1)[field] % folds)
 
 
 def ranking(score: NDArray[np.float64], test: Table) -> dict[str, Any]:
@@ -166,44 +173,98 @@ def by_class(score: NDArray[np.float64], test: Table) -> dict[str, Any]:
     return found
 
 
-def calibrated(judge: Judge, score: NDArray[np.float64], test: Table) -> dict[str, float]:
-    """ECE with as many real as bogus, and with one real in a hundred after the prior's correction; resampled."""
-    random, p, trained = np.random.default_rng(3), judge.calibration(score), judge.calibration.prior
-    real, bogus = np.flatnonzero(test.real), np.flatnonzero(~test.real)
-    found = {}
-    for name, share in (("1:1", 0.5), ("1:100", 0.01)):
-        count = min(len(bogus), int(len(real) * (1 - share) / share))
-        rows = np.concatenate(
-            [random.permutation(bogus)[:count], random.permutation(real)[: round(count * share / (1 - share))]]
-        )
-        prior = estimated_prior(p[rows], trained)
-        corrected = at_prior(p[rows], trained, prior)
-        found |= {
-            f"ece_{name}": ece(corrected, test.real[rows]),
-            f"ece_{name}_without_correction": ece(p[rows], test.real[rows]),
-            f"prior_{name}": prior,
-        }
-    return {name: round(float(value), 5) for name, value in found.items()}
+def calibrated(judge: Judge, score: NDArray[np.float64], test: Table) -> dict[str, Any]:
+    """ECE with as many real as bogus, and with one real in a hundred, at the prior that p_real gives away and the true.
+
+    `oracle` is calibrated on the very rows that are tested: what is left there is chance and the form of the curve.
+    """
+    curves = {"": judge.calibration, "oracle_": fit_calibration(score, test.real)}
+
+    def figures(rows: NDArray[np.int64]) -> dict[str, float]:
+        random, found = np.random.default_rng(3), {}
+        real, bogus = rows[test.real[rows]], rows[~test.real[rows]]
+        for name, share in (("1:1", 0.5), ("1:100", 0.01)):
+            count = min(len(bogus), int(len(real) * (1 - share) / share))
+            rare = random.permutation(real)[: round(count * share / (1 - share))]
+            picked = np.concatenate([random.permutation(bogus)[:count], rare])
+            for curve, calibration in curves.items():
+                p, told = calibration(score[picked]), test.real[picked]
+                prior = estimated_prior(p, calibration.prior)
+                found[f"{curve}prior_{name}"] = prior
+                found[f"{curve}ece_{name}"] = ece(at_prior(p, calibration.prior, prior), told)
+                found[f"{curve}ece_{name}_true_prior"] = ece(at_prior(p, calibration.prior, share), told)
+        return found
+
+    return with_intervals(figures, test.exposure, 3)
 
 
-def budget(judge: Judge, score: NDArray[np.float64], test: Table) -> dict[str, float]:
-    """A cut found on one half of the exposures, for half as many alerts as are real; what it passes on the others."""
-    score = score.round(6)
+def budget(judge: Judge, score: NDArray[np.float64], test: Table, per_night: float) -> dict[str, Any]:
+    """A cut found on one half of the exposures, taken for one night; what it passes on the others."""
     half = np.unique(test.exposure, return_inverse=True)[1] % 2 == 0
-    per_night = float(test.real[half].sum() // 2)
     told = ScoredNights(
         score[half], judge.calibration(score[half]), judge.calibration.prior,
         np.zeros(int(half.sum()), np.int64), np.unique(test.exposure[half], return_inverse=True)[1],
     )  # fmt: skip
-    cut = for_budget(told, per_night)
+    certain = {
+        "asked": per_night,
+        "score_1": int((score == 1).sum()),
+        "score_1_bogus": int(((score == 1) & ~test.real).sum()),
+    }
+    try:
+        cut = for_budget(told, per_night)
+    except LabelError as error:
+        return {**certain, "refused": str(error)}
     passed = score[~half] >= cut.threshold
+    parties = np.bincount(np.unique(test.exposure[~half], return_inverse=True)[1], passed)
     wanted = per_night * (~half).sum() / half.sum()
+    spread = np.sqrt(wanted + wanted**2 / per_night)  # Poisson, of both halves
+    size = float((parties**2).sum() / max(parties.sum(), 1))
     return {
-        "asked": round(wanted, 1), "passed": int(passed.sum()),
-        "poisson_sigmas": round(float((passed.sum() - wanted) / np.sqrt(wanted + wanted**2 / per_night)), 2),
-        "purity_promised": cut.purity.value, "purity_low": cut.purity.low, "purity_high": cut.purity.high,
+        **certain, "wanted": round(wanted, 1), "passed": int(passed.sum()), "threshold": cut.threshold,
+        "poisson_sigmas": round(float((passed.sum() - wanted) / spread), 2),
+        "alerts_that_come_together": round(size, 2),
+        "sigmas_by_exposure": round(float((passed.sum() - wanted) / (spread * np.sqrt(size))), 2),
+        "interval_of_a_night": [cut.per_night.low, cut.per_night.high],
+        "purity_promised": [cut.purity.value, cut.purity.low, cut.purity.high],
         "purity_found": round(float(test.real[~half][passed].mean()), 4),
     }  # fmt: skip
+
+
+def without(score: NDArray[np.float64], test: Table) -> dict[str, Any]:
+    """The ranking if bogus that one packet cannot tell from a real source did not count, and their share of bogus."""
+    alike = np.isin(test.truth["kind"], ALIKE)
+    rows = np.flatnonzero(~alike)
+    found = {
+        "share_of_bogus": round(float(alike.sum() / (~test.real).sum()), 4),
+        **ranking(score[rows], test.rows(rows)),
+    }
+    return {**found, "snr": {name: told["mdr_at_fpr_1"] for name, told in by_snr(score[rows], test.rows(rows)).items()}}
+
+
+def learning(train: Table, test: Table, names: Sequence[str], recipe: Recipe) -> list[dict[str, Any]]:
+    """The ranking from a part of the training fields on, each twice as many as the one before."""
+    fold, found = by_field(train, 16), []
+    for parts in (1, 2, 4, 8, 16):
+        rows = train.rows(fold < parts)
+        columns = [FEATURE_SETS[FEATURES].index(name) for name in names]
+        score = fit(examples(rows, columns, names), recipe, threads=1).score(np.ascontiguousarray(test.X[:, columns]))
+        found.append({"learnt_from": len(rows.X), **ranking(score, test)})
+    return found
+
+
+def chosen(train: Table) -> dict[str, Any]:
+    """Feature sets and leaves compared inside the training rows, fields held out: AUC and MDR at 1 % FPR."""
+    found = {}
+    for names in ("fast-2", "full-2"):
+        for leaf in (2, 5):
+            columns = [FEATURE_SETS[FEATURES].index(name) for name in FEATURE_SETS[names]]
+            rows = examples(train, columns, FEATURE_SETS[names])
+            held = out_of_fold(rows, by_field(train), Recipe(trees=80, boosted=40, least_leaf=leaf), threads=1)
+            found[f"{names}, leaf {leaf}"] = {
+                "auc": auc(held, train.real),
+                "mdr_at_fpr_1": mdr_at(0.01, held, train.real),
+            }
+    return found
 
 
 def on_packets(judges: dict[str, Judge], packets: Sequence[str], manifest: Path) -> dict[str, Any]:
@@ -219,21 +280,31 @@ def on_packets(judges: dict[str, Judge], packets: Sequence[str], manifest: Path)
     return {"rows": len(real), **found}
 
 
-def judged(folder: Path, trees: int, packets: Sequence[str], manifest: Path | None) -> dict[str, Any]:
+def judged(
+    folder: Path, set_name: str, recipe: Recipe, packets: Sequence[str], manifest: Path | None
+) -> dict[str, Any]:
     """Everything, as one object."""
-    train, test = read(folder / "train"), read(folder / "test")
-    recipes = sorted(set(train.truth["recipe"].tolist()))
-    judges = {name: Judge(train.rows(train.truth["recipe"] == name), trees) for name in recipes}
-    judges["both"] = Judge(train, trees)
+    train, test, names = read(folder / "train"), read(folder / "test"), FEATURE_SETS[set_name]
+    fewer = replace(recipe, trees=max(recipe.trees // 4, 1))  # for what is only compared
+    of = {name: (train.truth["recipe"] == name, test.truth["recipe"] == name) for name in set(train.truth["recipe"])}
     found: dict[str, Any] = {"train": {"rows": len(train.X), "real": int(train.real.sum())}, "tests": {}}
-    for trained, judge in judges.items():
-        for tested in sorted(set(test.truth["recipe"].tolist())):
-            part = test.rows(test.truth["recipe"] == tested)
-            score = judge.score(part.X)
-            found["tests"][f"{trained} -> {tested}"] = {
-                **ranking(score, part), "snr": by_snr(score, part), "classes": by_class(score, part),
-                "calibration": calibrated(judge, score, part), "budget": budget(judge, score, part),
+    both = Judge(train, names, recipe)
+    judges = {"both": both, **{name: Judge(train.rows(rows), names, fewer) for name, (rows, _) in sorted(of.items())}}
+    everything = np.ones(len(test.X), bool)
+    pairs = [("both", "both", everything), *(("both", name, rows) for name, (_, rows) in sorted(of.items()))]
+    pairs += [(name, other, rows) for name in sorted(of) for other, (_, rows) in sorted(of.items())]
+    for trained, tested, rows in track(pairs, "judging"):
+        judge, part = judges[trained], test.rows(rows)
+        score = judge.score(part.X)
+        told = found["tests"][f"{trained} -> {tested}"] = {**ranking(score, part), "snr": by_snr(score, part)}
+        if trained in ("both", tested):
+            told |= {
+                "classes": by_class(score, part), "without_those_alike": without(score, part),
+                "calibration": calibrated(judge, score, part),
+                "budgets": [budget(judge, score, part, n) for n in (500.0, float(part.real.sum() // 4))],
             }  # fmt: skip
+    found["learning"] = learning(train, test, names, fewer)
+    found["chosen"] = chosen(train)
     if packets and manifest:
         found["on_packets"] = on_packets(judges, packets, manifest)
     return found
@@ -251,7 +322,10 @@ def main() -> None:
     making.add_argument("--part", default="0/1", help="which blocks: number and count, as 0/2 (default: all)")
     judging = commands.add_parser("judge", help="train, test and tell")
     judging.add_argument("folder", type=Path)
-    judging.add_argument("--trees", type=int, default=400)
+    judging.add_argument("--trees", type=int, default=600)
+    judging.add_argument("--boosted", type=int, default=100)
+    judging.add_argument("--least-leaf", type=int, default=5)
+    judging.add_argument("--feature-set", default="fast-2", choices=["fast-2", "full-2"])
     judging.add_argument("--packets", nargs="+", default=[])
     judging.add_argument("--manifest", type=Path)
     options = parser.parse_args()
@@ -259,7 +333,9 @@ def main() -> None:
         number, count = (int(part) for part in options.part.split("/"))
         make(options.recipe, options.seed, options.pointings, options.folder, (number, count))
     else:
-        json.dump(judged(options.folder, options.trees, options.packets, options.manifest), sys.stdout, indent=1)
+        recipe = Recipe(trees=options.trees, boosted=options.boosted, least_leaf=options.least_leaf)
+        found = judged(options.folder, options.feature_set, recipe, options.packets, options.manifest)
+        json.dump(found, sys.stdout, indent=1)
         print()
 
 
