@@ -141,7 +141,9 @@ class Metrics:
             "model_info", "1; the model in force", "survey", "model", "sha256", "feature_set", "threshold"
         )
         self.held = counter("held", "Promising alerts of exposures on hold", "survey")
-        self.held_exposures = gauge("held_exposures", "Exposures and detectors of one on hold that this worker still gets candidates of")
+        self.held_exposures = gauge(
+            "held_exposures", "Exposures and detectors of one on hold that this worker still gets candidates of"
+        )
         self.refused_share = gauge("refused_share", "Share of the last alerts that was rejected or parked")
         self.breaker_open = gauge("breaker_open", "1 once the worker stops because of the share of refused alerts")
         self.score_psi = gauge("score_psi", "Population stability index of recent scores", "survey")
@@ -249,6 +251,10 @@ class _Server(ThreadingHTTPServer):
         """Bind without looking up our own name, which can take seconds where no name server answers."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away before it has its answer is no news."""
+        log.debug("http: no answer for %s", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from rescore_cases import FIRST, packet
 
 from realbogus import config
 from realbogus.cli import main
+from realbogus.cli.worker import report_of
 from realbogus.config.replay import replay_settings
 from realbogus.errors import StreamError
 from realbogus.packets import annotation
@@ -27,6 +29,7 @@ from realbogus.scoring import Scorer
 from realbogus.stream import assembly
 from realbogus.stream.kafka import KafkaLog
 from realbogus.stream.protocols import SystemClock
+from realbogus.stream.tasks import Task
 from realbogus.stream.worker import Worker
 from realbogus.telemetry import Health, JsonLines, Metrics, serve
 from realbogus.voevent import validate
@@ -245,6 +248,27 @@ def forwarded(scorer: Scorer, values: Sequence[bytes]) -> set[int]:
 
 def event_candid(message: Any) -> int:
     return int(validate.read(message.value()).candid)
+
+
+def test_a_worker_tells_how_far_it_is_while_it_waits_for_alerts(stand):
+    """The client lets other threads wait as long as the loop is in it, which an idle loop nearly always is."""
+    produce(stand.bootstrap, stand.topic, rescore_cases.packets(5))
+    settings, stop = stand.settings, threading.Event()
+    scorer = assembly.scorer_for(settings)
+    with assembly.open_worker(settings, scorer, metrics=Metrics(), health=Health(), lasting=False) as worker:
+        work = Task(lambda: worker.run(stop.is_set), "loop")
+        try:
+            deadline = time.monotonic() + 60
+            while worker.ledger.total().consumed < 5:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            for _ in range(20):
+                asked = Task(lambda: report_of(worker), "asks")
+                assert asked.done(30)
+                assert asked.result()["lag"] == 0
+        finally:
+            stop.set()
+            assert work.done(30)
 
 
 def test_a_replay_leaves_offsets_and_topics_of_the_live_workers_alone(stand):

@@ -67,6 +67,7 @@ class Worker:
     reviews: Sequence[Review] = ()  # what looks at each batch before it is written: breakers, shadow models, drift
     stay_s: float = 0.0  # s that it stays, and takes nothing, where the circuit breaker stops it
     hold: Callable[[], str] = lambda: ""  # why to take nothing for now, "" = go on; asked before each batch
+    lag: int = field(default=0, init=False)  # messages not yet read, when that was looked up last
     busy_from: float | None = field(default=None, init=False)  # monotonic, s: the first batch was taken
     busy_to: float | None = field(default=None, init=False)  # the last one was delivered
     _under_way: UnderWay | None = field(default=None, init=False)
@@ -87,7 +88,9 @@ class Worker:
             return self._run(stop, until_idle_s)
         except StreamError as stopped:
             if stopped.exit_code == circuit_breaker.EXIT_CODE and self.stay_s:
-                log.error("%s. Nothing is taken any more; the process ends in %.0f s", stopped, self.stay_s)
+                log.error(
+                    "%s. Nothing is taken any more; the process ends in %.0f s, or when told to", stopped, self.stay_s
+                )
                 self._stay(stop)
             raise
 
@@ -231,5 +234,6 @@ class Worker:
         self._read_up_to |= {(message.topic, message.partition): message.timestamp_ms for message in messages}
         now = self.clock.monotonic()
         if now - self._lag_at >= LAG_EVERY_S:
-            self._lag_at = now
-            self.metrics.show_lag(self.source.lag(), self._read_up_to, self.clock.now())
+            self._lag_at, behind = now, self.source.lag()
+            self.lag = sum(behind.values())
+            self.metrics.show_lag(behind, self._read_up_to, self.clock.now())
