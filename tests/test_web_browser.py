@@ -83,6 +83,7 @@ def test_a_search_is_made_by_form_and_kept_in_the_address(browser, site):
         tab.get_by_label("Score from").press("Enter")
         tab.wait_for_url("**/?min_score=0.85")
         assert len(cards(tab)) == 2
+        assert tab.locator("#found").inner_text() == "Newest that fit, of 9 events"
         tab.reload()
         assert tab.get_by_label("Score from").input_value() == "0.85"
         tab.get_by_label("Object").fill("ZTF20aaaaaaa")
@@ -99,6 +100,7 @@ def test_a_search_that_means_nothing_is_explained(browser, site):
         tab = opened.new_page()
         tab.goto(f"{site.address}/?min_score=high")
         assert tab.get_by_role("alert").inner_text() == "min_score is 'high'; expected a number from 0 to 1"
+        assert tab.get_by_label("Score from").input_value() == "high"
 
 
 def test_an_event_is_opened_and_left_by_keyboard_alone(browser, site):
@@ -177,6 +179,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(browser, site, path)
         tab = opened.new_page()
         tab.goto(site.address + path)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        assert all(live.bounding_box()["height"] < 40 for live in tab.get_by_role("button", name="Live").all())
 
 
 def test_the_pages_need_no_script(browser, site):

@@ -28,19 +28,25 @@ _LIMIT = "M-4-3H4L0 4Z"
 _LEAST_RANGE = 0.6  # mag
 
 
-def light_curve(points: Sequence[Point], now_mjd: float, *, width: int = 600, height: int = 320) -> Markup:
-    """The light curve with axes; x is days before now_mjd, whose detection is ringed. "" where there is no point."""
-    return _drawn(points, now_mjd, width, height, (58, 14, 14, 50), axes=True)
+def light_curve(
+    points: Sequence[Point], now_mjd: float, *, width: int = 600, height: int = 320, since: str = "this detection"
+) -> Markup:
+    """The light curve with axes; x is days before now_mjd, whose detection is ringed. "" where there is no point.
+
+    since says what happened at now_mjd, for the title of the axis.
+    """
+    return _drawn(points, now_mjd, width, height, (58, 14, 14, 50), since)
 
 
 def sparkline(points: Sequence[Point], now_mjd: float, *, width: int = 340, height: int = 72) -> Markup:
     """The same, small and without axes."""
-    return _drawn(points, now_mjd, width, height, (8, 8, 8, 8), axes=False)
+    return _drawn(points, now_mjd, width, height, (8, 8, 8, 8), "")
 
 
 def _drawn(
-    points: Sequence[Point], now: float, width: int, height: int, margins: tuple[int, int, int, int], *, axes: bool
+    points: Sequence[Point], now: float, width: int, height: int, margins: tuple[int, int, int, int], since: str
 ) -> Markup:
+    """With axes where since says from what its days are counted."""
     if not points:
         return Markup("")
     left, right, top, bottom = margins
@@ -53,10 +59,12 @@ def _drawn(
         return top + (magnitude - bright) / (faint - bright) * (height - top - bottom)
 
     pieces = (
-        list(_axes(early, late, bright, faint, now, x, y, (left, right, top, bottom), width, height)) if axes else []
+        list(_axes(early, late, bright, faint, now, x, y, (left, right, top, bottom), width, height, since))
+        if since
+        else []
     )
     pieces += [_point(point, x, y, ringed=abs(point.mjd - now) < 1e-3) for point in points]
-    kind = "lightcurve" if axes else "sparkline"
+    kind = "lightcurve" if since else "sparkline"
     return Markup(  # made of numbers and of constants
         f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{_words(points, now)}">'
         f"{''.join(pieces)}</svg>"
@@ -82,7 +90,7 @@ def _magnitudes(points: Sequence[Point]) -> tuple[float, float]:
 def _axes(
     early: float, late: float, bright: float, faint: float, now: float,
     x: Callable[[float], float], y: Callable[[float], float],
-    margins: tuple[int, int, int, int], width: int, height: int,
+    margins: tuple[int, int, int, int], width: int, height: int, since: str,
 ) -> Iterator[str]:  # fmt: skip
     left, right, _, bottom = margins
     for magnitude in ticks(bright, faint, 5):
@@ -94,7 +102,7 @@ def _axes(
         yield f'<path class="grid" d="M{at:.1f} {height - bottom}v5"/>'
         yield f'<text class="tick" x="{at:.1f}" y="{height - bottom + 21}" text-anchor="middle">{plain(day)}</text>'
     middle = (left + width - right) / 2
-    yield f'<text class="tick" x="{middle:.0f}" y="{height - 7}" text-anchor="middle">days from this detection</text>'
+    yield f'<text class="tick" x="{middle:.0f}" y="{height - 7}" text-anchor="middle">days from {since}</text>'
     yield f'<text class="tick" x="14" y="{(height - bottom) / 2:.0f}" text-anchor="middle" transform="rotate(-90 14 {(height - bottom) / 2:.0f})">AB magnitude</text>'  # noqa: E501
     yield f'<path class="axis" d="M{left} {height - bottom}H{width - right}"/>'
 

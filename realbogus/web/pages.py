@@ -64,8 +64,14 @@ def _environment() -> Environment:
     return made
 
 
-def candidates(catalogue: Catalogue, search: Search, entries: Sequence[Entry], problems: Sequence[str] = ()) -> str:
-    """The first page: what was found, newest first."""
+def candidates(
+    catalogue: Catalogue,
+    search: Search,
+    entries: Sequence[Entry],
+    problems: Sequence[str] = (),
+    asked: Mapping[str, str] | None = None,
+) -> str:
+    """The first page: what was found, newest first. asked fills the form where the search means nothing."""
     shown = sorted(_cards(catalogue, entries), key=lambda one: -one.entry.number)
     oldest = min((one.entry.number for one in shown), default=0)
     more = len(entries) == search.limit and not search.is_forward
@@ -75,8 +81,8 @@ def candidates(catalogue: Catalogue, search: Search, entries: Sequence[Entry], p
         total=catalogue.count(),
         cursor=max((one.entry.number for one in shown), default=catalogue.last()),
         search=search,
-        asked={name: _text(search.asked.get(name, "")) for name in vars(search)},
-        is_filtered=bool(search.asked),
+        asked={name: (asked or {}).get(name, _text(search.asked.get(name, ""))) for name in vars(search)},
+        is_filtered=bool(search.asked or asked),
         hidden=_HIDDEN,
         query=query(search),
         older=query(search, before=oldest) if more else "",
@@ -125,7 +131,7 @@ def object_page(catalogue: Catalogue, entries: Sequence[Entry]) -> str:
         cards=shown,
         newest=newest,
         history=history,
-        curve=light_curve(history, newest.mjd),
+        curve=light_curve(history, newest.mjd, since="the newest event"),
         legend=legend(history),
         sky=sky([(newest.ra, newest.dec, newest.entry.object_id, "")]),
     )

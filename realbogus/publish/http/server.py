@@ -95,7 +95,8 @@ class Site:
         try:
             search = searching.read(request.query.items())
         except BadRequest as bad:
-            text = await self.look(pages.candidates, self.catalogue, Search(), (), bad.problems)
+            asked = {name: text[: searching.LONGEST] for name, text in request.query.items()}
+            text = await self.look(pages.candidates, self.catalogue, Search(), (), bad.problems, asked)
             return _page(text, status=400)
 
         def draw() -> str:
