@@ -44,7 +44,7 @@ header {{ padding-top: 28px; }}
 h1 {{ font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }}
 h2 {{ font-size: 1.2rem; margin: 0 0 .4rem; }}
 h3 {{ font-size: 1rem; margin: 1.1rem 0 .3rem; }}
-p {{ margin: .3rem 0 .7rem; max-width: 75ch; }}
+p {{ margin: .3rem 0 .7rem; max-width: 75ch; overflow-wrap: anywhere; }}
 small, .note {{ color: {FAINT}; font-size: .87rem; }}
 .warning {{ background: #fdecea; border-left: 4px solid #b3261e; padding: .6rem .9rem; border-radius: 4px; }}
 nav {{ position: sticky; top: 0; background: #f4f6f7ee; z-index: 1; padding: 8px 0; overflow-x: auto; white-space: nowrap; }}
