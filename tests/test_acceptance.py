@@ -12,6 +12,7 @@ import pytest
 import realbogus
 from realbogus import archives
 from realbogus.alerts import AlertBatch
+from realbogus.drift import ScoreDrift, reference_of
 from realbogus.features import extract
 from realbogus.registry import Registry
 from realbogus.resources import shipped
@@ -74,6 +75,26 @@ def test_scores_of_trimmed_and_holed_stamps_do_not_pile_up_at_one_value(model, r
     counts = np.histogram(found, bins=20, range=(0, 1))[0]
     inner, beside = counts[1:-1], np.maximum(counts[:-2], counts[2:])  # at the ends lie most of all alerts
     assert (inner <= 2 * beside + 3 * np.sqrt(len(found) / 20)).all()
+
+
+def drawn(model, random, n, share):
+    """Scores of alerts of which this share is real, as the model's manifest leads to expect."""
+    bins = {kind: np.array(counts) / sum(counts) for kind, counts in model.manifest["reference"]["score"].items()}
+    real, bogus = (random.choice(10, n, p=bins[kind]) for kind in ("real", "bogus"))
+    return (np.where(random.random(n) < share, real, bogus) + random.random(n)) / 10
+
+
+def test_drift_is_quiet_through_a_moon_cycle_and_tells_of_a_new_telescope_within_one_exposure(model):
+    """Moonlight takes alerts away, real ones above all; with a telescope not seen before scores slide to the middle."""
+    random, drift, quiet = np.random.default_rng(0), ScoreDrift(reference_of(model.manifest)), []
+    for night in range(30):
+        moon = 0.5 - 0.5 * np.cos(2 * np.pi * night / 29.5)
+        drift.add(drawn(model, random, round(6000 - 4000 * moon), 0.5 - 0.4 * moon))
+        quiet.append(drift.psi())
+    assert max(quiet) < 0.05
+    for batch in np.split(random.beta(6, 6, 10_240), 40):  # one exposure of a camera like Rubin's
+        drift.add(batch)
+    assert drift.psi() > 0.25
 
 
 def test_every_row_of_the_table_names_tests_that_exist():

@@ -10,10 +10,13 @@ import pytest
 
 from realbogus.alerts import DIFFERENCE
 from realbogus.cli import main
-from realbogus.simulation import Recipe, night
+from realbogus.features import FEATURE_SETS, extract
+from realbogus.simulation import RECIPES, Recipe, night
+from realbogus.training.labelled import Tally, batches
 from realbogus.training.realism import Sample, as_json, compare, stamp_statistics, transfer, two_sample
 from realbogus.training.realism_page import realism_page
 
+SET = FEATURE_SETS["fast-2"]
 NAMES = ("alpha", "beta", "gamma", "column mag_psf")
 
 
@@ -51,6 +54,35 @@ def test_what_is_learnt_from_simulation_is_judged_on_real_alerts():
     moved = transfer(sample(1), sample(2))
     assert 0.8 < moved["auc"] < 0.99
     assert moved["mdr_at_fpr_10"] < moved["mdr_at_fpr_1"]
+
+
+@pytest.fixture(scope="module")
+def skies() -> list[Sample]:
+    """Two surveys of a telescope with other fields and nights, and one of another telescope: small frames, many."""
+    return [simulated(name, seed) for name, seed in (("palomar", 1), ("palomar", 2), ("windy", 3))]
+
+
+def simulated(name: str, seed: int) -> Sample:
+    sparse = {"stars": 1500.0, "galaxies": 300.0, "variables": 25.0, "transients": 5.0, "asteroids": 3.0}
+    recipe = RECIPES[name](side=512, visits=1, most_alerts=12, **sparse)
+    alerts = list(night(seed, pointings=20, recipe=recipe))
+    X = [extract(batch, SET) for batch in batches((one.packet for one in alerts), "ztf", Tally(), lambda _: None)]
+    truth = [alert.truth for alert in alerts]
+    fields = np.array([f"{name} {seed} {told.field}" for told in truth])
+    return Sample(SET, np.concatenate(X), np.array([told.real for told in truth]), fields)
+
+
+def test_two_surveys_of_one_telescope_cannot_be_told_apart_and_another_can(skies):
+    first, second, other = skies
+    assert two_sample(first, second)[0] < 0.65  # 20 fields each, which are never twice the same
+    assert two_sample(first, other)[0] > 0.9
+
+
+def test_what_one_telescope_teaches_holds_for_another_with_a_bounded_loss(skies):
+    first, second, other = skies
+    within, across = transfer(second, first)["auc"], transfer(other, first)["auc"]
+    assert within > 0.85
+    assert across > within - 0.1
 
 
 def test_statistics_of_stamps_measure_noise_and_its_correlation():

@@ -178,24 +178,22 @@ def calibrated(judge: Judge, score: NDArray[np.float64], test: Table) -> dict[st
 
     `oracle` is calibrated on the very rows that are tested: what is left there is chance and the form of the curve.
     """
-    curves = {"": judge.calibration, "oracle_": fit_calibration(score, test.real)}
 
-    def figures(rows: NDArray[np.int64]) -> dict[str, float]:
+    def figures(rows: NDArray[np.int64], calibration: Calibration = judge.calibration) -> dict[str, float]:
         random, found = np.random.default_rng(3), {}
         real, bogus = rows[test.real[rows]], rows[~test.real[rows]]
         for name, share in (("1:1", 0.5), ("1:100", 0.01)):
             count = min(len(bogus), int(len(real) * (1 - share) / share))
             rare = random.permutation(real)[: round(count * share / (1 - share))]
             picked = np.concatenate([random.permutation(bogus)[:count], rare])
-            for curve, calibration in curves.items():
-                p, told = calibration(score[picked]), test.real[picked]
-                prior = estimated_prior(p, calibration.prior)
-                found[f"{curve}prior_{name}"] = prior
-                found[f"{curve}ece_{name}"] = ece(at_prior(p, calibration.prior, prior), told)
-                found[f"{curve}ece_{name}_true_prior"] = ece(at_prior(p, calibration.prior, share), told)
+            p, told = calibration(score[picked]), test.real[picked]
+            prior = found[f"prior_{name}"] = estimated_prior(p, calibration.prior)
+            found[f"ece_{name}"] = ece(at_prior(p, calibration.prior, prior), told)
+            found[f"ece_{name}_true_prior"] = ece(at_prior(p, calibration.prior, share), told)
         return found
 
-    return with_intervals(figures, test.exposure, 3)
+    told = with_intervals(figures, test.exposure, 3)
+    return {**told, "oracle": figures(np.arange(len(score)), fit_calibration(score, test.real))}
 
 
 def budget(judge: Judge, score: NDArray[np.float64], test: Table, per_night: float) -> dict[str, Any]:
