@@ -14,6 +14,7 @@ voevents_total                           counter   events made of forwarded aler
 decode_fallback_total                    counter   records that the plain decoder read for the compiled one
 batches_total                            counter   batches delivered, by result (committed, repeated)
 rebalances_total                         counter   changes of our partitions, by kind (assign, revoke, lost, mend)
+offset_resets_total                      counter   partitions that begin where the group had not ended, by kind
 client_errors_total                      counter   complaints of the Kafka client that are not fatal, by code
 stage_seconds                            histogram time of a stage for one batch, s; see docs/operations.md
 batch_size                               histogram messages in a batch
@@ -124,6 +125,7 @@ class Metrics:
         self.fallbacks = counter("decode_fallback", "Records that the plain decoder read for the compiled one")
         self.batches = counter("batches", "Batches delivered", "result")
         self.rebalances = counter("rebalances", "Changes of this worker's partitions", "kind")
+        self.offset_resets = counter("offset_resets", "Partitions that do not begin where the group ended", "kind")
         self.client_errors = counter("client_errors", "Complaints of the Kafka client that are not fatal", "code")
         self.stage = histogram("stage_seconds", "Time of a stage for one batch, s", STAGE_S, "stage")
         self.batch_size = histogram("batch_size", "Messages in a batch", BATCH)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka_cases import committed, new_topic, produce, read_all
 
@@ -93,6 +96,30 @@ def test_what_was_taken_and_not_committed_comes_again(cluster, topic):
     second = source_of(cluster, topic)
     assert numbers(drain(second)) == list(range(N))
     second.close()
+
+
+def test_what_was_deleted_before_it_was_read_is_told_and_counted(cluster, kafka, topic, caplog):
+    caplog.set_level(logging.INFO)
+    metrics = Metrics()
+    first = source_of(cluster, topic, metrics=metrics)
+    drain(first)
+    first.close()
+    count = metrics.registry.get_sample_value
+    assert count("realbogus_offset_resets_total", {"kind": "new"}) == 3
+    produce(kafka, topic, [b"%d" % at for at in range(300)])
+    admin = AdminClient({"bootstrap.servers": kafka})
+    gone = [TopicPartition(topic, number, OFFSET_END) for number in range(3)]
+    for deleted in admin.delete_records(gone).values():
+        deleted.result(20)
+    second = source_of(cluster, topic, metrics=metrics)
+    deadline = time.monotonic() + 60
+    while (count("realbogus_offset_resets_total", {"kind": "gone"}) or 0) < 3 and time.monotonic() < deadline:
+        assert second.take(10, 0.1) == []
+    second.close()
+    assert count("realbogus_offset_resets_total", {"kind": "gone"}) == 3
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    lost = [int(re.search(r": (\d+) messages were deleted", line)[1]) for line in told]
+    assert sum(lost) == 300
 
 
 def test_members_of_a_group_share_the_partitions_and_take_over_from_one_another(cluster, topic):

@@ -50,6 +50,8 @@ class HotSwap:
     def __post_init__(self) -> None:
         for survey, model in self.scorer.models.items():
             self._tell(survey, model)
+        for result in ("swapped", "refused"):  # from 0 on: a counter that begins at its first event rings no alarm
+            self.metrics.model_swaps.labels(result)
 
     def __call__(self) -> Score:
         """How to score the next batch."""

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from prometheus_client import Counter
 
 from realbogus.alerts import Outcomes
-from realbogus.errors import StreamError, Unavailable
+from realbogus.errors import Reason, StreamError, Unavailable
 from realbogus.stream import circuit_breaker, ledger
 from realbogus.stream.dead_letters import PARKED, STAGE
 from realbogus.stream.duplicates import Key, Window, keys_of
@@ -78,6 +79,8 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.source.before_revoke = self._before_revoke
+        for reason in Reason:  # from 0 on: a counter that begins with its first event rings no alarm for it
+            self._refusals(reason)
 
     def run(self, stop: Callable[[], bool], *, until_idle_s: float | None = None) -> Ledger:
         """Work until told to stop, until the source ends, or until nothing came for so many seconds.
@@ -207,8 +210,7 @@ class Worker:
         for message in messages:
             metrics.consumed.labels(message.topic).inc()
         for rejected in results.rejected:
-            counter = metrics.parked if rejected.reason in PARKED else metrics.rejected
-            counter.labels(rejected.reason.value, STAGE[rejected.reason]).inc()
+            self._refusals(rejected.reason).inc()
         metrics.voevents.labels("made").inc(results.events)
         metrics.voevents.labels("refused").inc(results.events_refused)
         metrics.fallbacks.inc(self.to.store.fallbacks - self._fallbacks)
@@ -216,6 +218,10 @@ class Worker:
         stamps = np.array([message.timestamp_ms for message in messages], np.float64)
         metrics.latency.observe(np.maximum(now - stamps[stamps >= 0] / 1000, 0.0))
         self._count_scores(outcomes, results.duplicates, now)
+
+    def _refusals(self, reason: Reason) -> Counter:
+        counter = self.metrics.parked if reason in PARKED else self.metrics.rejected
+        return counter.labels(reason.value, STAGE[reason])
 
     def _count_scores(self, outcomes: Outcomes, duplicates: Sequence[int], now: float) -> None:
         for scored in outcomes:

@@ -26,7 +26,8 @@ from realbogus.training.examples import LabelSet
 Floats = NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 POINTLESS = (  # columns in which simulated nights differ by their plan, not by their look
-    "ra_deg", "dec_deg", "mjd", "exposure_s", "chip_x_px", "chip_y_px", "detector", "diff_sign", "survey_rb", "survey_drb",
+    "ra_deg", "dec_deg", "mjd", "exposure_s", "chip_x_px", "chip_y_px", "detector", "diff_sign",
+    "survey_rb", "survey_drb",
 )  # fmt: skip
 OFTEN_MISSING = 0.2  # share of real packets from which a quantity is kept out: it would tell the schema's version
 LAGS = {"x1": (0, 1), "y1": (1, 0), "x2": (0, 2), "y2": (2, 0), "d1": (1, 1)}  # rows, columns

@@ -326,6 +326,15 @@ def test_a_survey_without_a_model_is_parked_and_says_so():
     assert header(night.parked()[0], "__rb.errors.candid") == str(FIRST)
 
 
+def test_every_refusal_is_counted_from_0_on_so_that_the_first_one_rings():
+    """Prometheus sees no increase in a counter that is first there with its first event."""
+    found = Night().worker().metrics.registry.get_sample_value
+    counted = {name: found(name, {"reason": reason, "stage": stage}) for name, reason, stage in (
+        ("realbogus_rejected_total", "internal", "score"), ("realbogus_parked_total", "unknown_schema", "decode"),
+    )}  # fmt: skip
+    assert counted == {"realbogus_rejected_total": 0, "realbogus_parked_total": 0}
+
+
 def test_metrics_agree_with_the_ledger():
     night = Night()
     night.send(*ALERTS, GARBAGE)

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.admin import begin, from_end, partitions_of
+from realbogus.stream.kafka.beginnings import resets
 from realbogus.stream.kafka.ownership import Ownership
 from realbogus.stream.kafka.settings import (
     CALL_S,
@@ -62,9 +63,12 @@ class KafkaSource:
         self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
         self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
         self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
+        self._came: set[Partition] = set()  # partitions of which nobody has told yet where we begin
         self._there: int | None = None  # partitions that the group reads; None = to be looked up
         self._paused, self._static = False, bool(instance)
         self._complaints = Complaints(self._metrics)
+        for kind in ("new", "gone"):  # from 0 on: a counter that begins with its first event rings no alarm for it
+            self._metrics.offset_resets.labels(kind)
         static = {"group.instance.id": instance} if instance else {}
         end = {"enable.partition.eof": True} if until_s is not None else {}
         ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
@@ -81,6 +85,7 @@ class KafkaSource:
         self._left.clear()
         found = self._consume(count, wait_s)
         self._find_ends()  # partitions may have come with this very call
+        self._tell_resets()
         if self._complaints.silent and not found:
             self._knock()
         return [self._message(one) for one in self._steady([one for one in found if self._is_wanted(one)])]
@@ -319,7 +324,9 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self._since = self._clock.monotonic() if self._since is None else self._since
-        self._assigned |= {(one.topic, one.partition) for one in partitions}
+        came = {(one.topic, one.partition) for one in partitions}
+        self._assigned |= came
+        self._came |= came
         self._changed("assign", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
@@ -349,6 +356,18 @@ class KafkaSource:
         self._metrics.rebalances.labels(kind).inc()
         self._metrics.partitions.set(len(self._assigned))
         log.info("%s: %d partitions, now %d", kind, len(partitions), len(self._assigned))
+
+    def _tell_resets(self) -> None:
+        """Log and count where we do not begin where the group ended."""
+        if not self._came or self._complaints.silent:
+            return
+        came, self._came = self._came & self._assigned, set()
+        try:
+            for kind, about in resets(self._consumer, came):
+                self._metrics.offset_resets.labels(kind).inc()
+                log.log(logging.ERROR if kind == "gone" else logging.INFO, "begins anew in %s", about)
+        except KafkaException as error:
+            self._complaints(error.args[0])
 
     def _find_ends(self) -> None:
         """Once the time to stop at is past, look up where it lies in each partition."""
