@@ -116,7 +116,9 @@ def _retract(settings: config.Settings, options: argparse.Namespace) -> int:
     for draft in drafts:
         print(json.dumps({"ivorn": draft.ivorn, "object_id": draft.object_id, "candid": draft.candid}))
     Console(stderr=True).print(
-        f"{len(drafts)} retractions are in the outbox; the publisher sends them", highlight=False, soft_wrap=True
+        f"in the outbox, for the publisher to send: {len(drafts)} retraction{'s' * (len(drafts) != 1)}",
+        highlight=False,
+        soft_wrap=True,
     )
     return 0
 
