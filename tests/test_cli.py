@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import itertools
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from realbogus.cli import COMMANDS, main
+from realbogus.cli import COMMANDS, _parser, main
 from realbogus.cli.calls import names, train
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -37,6 +42,33 @@ print(*sorted({{"numpy", "numba", "scipy", "sklearn", "pyarrow", "rich", "conflu
 """
     told = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[-1] == ""
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Every call of realbogus in README and docs, where # begins a comment, and in help, where two blanks do."""
+    docs = [README, *sorted((README.parent / "realbogus" / "docs").glob("*.md"))]
+    texts = [(f.name, r"\s#\s", "".join(re.findall(r"```[a-z]*\n(.*?)```", f.read_text(), re.DOTALL))) for f in docs]
+    texts += [(name, r"\s{2,}", importlib.import_module(f"realbogus.cli.calls.{name}").__doc__) for name in COMMANDS]
+    for where, comment, text in texts:
+        for call in re.findall(r"^ *(?:\w+=\w+ )?realbogus (\w.*)$", re.sub(r"\\\n\s*", "", text), re.MULTILINE):
+            yield where, re.split(comment, call)[0]
+
+
+def test_every_example_of_readme_docs_and_help_is_a_call_that_is_understood(capsys):
+    calls = list(examples())
+    assert len(calls) > 120
+    for where, call in calls:
+        words = list(itertools.takewhile(lambda word: word not in (">", "|"), shlex.split(call)))
+        words = [word.strip("[]") for word in words] if "[NAME" in call else words
+        assert is_understood(words), f"{where}: {call}: {capsys.readouterr().err}"
+
+
+def is_understood(words: list[str]) -> bool:
+    try:
+        _parser(load=words[0]).parse_args(words)
+    except SystemExit as left:
+        return left.code == 0
+    return True
 
 
 def test_the_names_that_help_tells_are_those_of_the_rooms():
