@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from realbogus import packets
 from realbogus.simulation.defects import Defect
-from realbogus.simulation.detection import forced
 from realbogus.simulation.exposure import DAY_S, Reference
 from realbogus.simulation.history import Objects
 from realbogus.simulation.optics import Image
+from realbogus.simulation.photometry import forced
 from realbogus.simulation.places import Place
 from realbogus.simulation.pointing import Observed, Pointing, Simulated
 from realbogus.simulation.recipe import Recipe
