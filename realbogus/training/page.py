@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from realbogus.training.cells import NAMES, UNDER, Found, difference, inline, interval, number, signed, table
+from realbogus.training.charts import COLOURS, DASHES, FAINT, Axis, Plot, bars
+from realbogus.training.page_pictures import Triplets, pictures
+from realbogus.training.page_style import STYLE
 
-from realbogus.pictures import STAMP_TITLES
-from realbogus.thumbnails import thumbnail
-from realbogus.training.charts import COLOURS, DASHES, FAINT, GRID, INK, Axis, Plot, bars
-
-Found = Mapping[str, Any]
-UNDER = "\n"  # in a cell: what follows goes below, in small letters
-Triplets = Mapping[int, NDArray[np.float32]]  # candid -> (3, 63, 63)
-
-NAMES = {
-    "auc": "AUC",
-    "mdr_at_fpr_0.1": "MDR at 0.1 % FPR",
-    "mdr_at_fpr_1": "MDR at 1 % FPR",
-    "mdr_at_fpr_5": "MDR at 5 % FPR",
-    "mdr_at_fpr_10": "MDR at 10 % FPR",
-    "fpr_at_mdr_1": "FPR at 1 % MDR",
-    "brier": "Brier score",
-    "ece": "ECE",
-}
 SPLIT_NAMES = {
     "exposures": "new exposures",
     "nights": "new nights",
     "fields": "new fields",
     "later": "later nights",
 }
-STYLE = f"""
-:root {{ color-scheme: light; }}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0; font: 16px/1.5 system-ui, sans-serif; color: {INK}; background: #f4f6f7; }}
-header, main, footer {{ max-width: 1080px; margin: auto; padding: 0 16px; }}
-header {{ padding-top: 28px; }}
-h1 {{ font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }}
-h2 {{ font-size: 1.2rem; margin: 0 0 .4rem; }}
-h3 {{ font-size: 1rem; margin: 1.1rem 0 .3rem; }}
-p {{ margin: .3rem 0 .7rem; max-width: 75ch; overflow-wrap: anywhere; }}
-small, .note {{ color: {FAINT}; font-size: .87rem; }}
-.warning {{ background: #fdecea; border-left: 4px solid #b3261e; padding: .6rem .9rem; border-radius: 4px; }}
-nav {{ position: sticky; top: 0; background: #f4f6f7ee; z-index: 1; padding: 8px 0; overflow-x: auto; white-space: nowrap; }}
-nav a {{ color: {COLOURS[0]}; text-decoration: none; margin-right: 14px; font-size: .92rem; }}
-section {{ background: #fff; border-radius: 10px; padding: 16px 18px; margin: 14px 0; box-shadow: 0 1px 2px #0001; }}
-section[id] {{ scroll-margin-top: 48px; }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 14px 0; }}
-.tile {{ background: #fff; border-radius: 10px; padding: 10px 14px; box-shadow: 0 1px 2px #0001; }}
-.tile b {{ display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }}
-.tile.doubt b {{ color: {FAINT}; font-weight: 500; }}
-.two {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 8px 26px; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: .3rem 0 .8rem; }}
-th, td {{ text-align: right; padding: 4px 10px; border-bottom: 1px solid {GRID}; white-space: nowrap; }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
-td small {{ display: block; line-height: 1.1; padding-bottom: 2px; }}
-td.text {{ text-align: left; white-space: normal; min-width: 15ch; }}
-th {{ color: {FAINT}; font-weight: 500; vertical-align: bottom; white-space: normal; }}
-.good {{ color: #2f6b2f; }} .bad {{ color: #b3261e; }}
-svg {{ width: 100%; max-width: 560px; height: auto; display: block; }}
-svg text {{ font: 11.5px system-ui, sans-serif; fill: {INK}; }}
-svg .title {{ font-size: 12px; fill: {FAINT}; }} svg .small {{ font-size: 10.5px; fill: {FAINT}; }}
-svg .grid {{ stroke: {GRID}; stroke-width: 1; }}
-.alerts {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 290px), 1fr)); gap: 12px; }}
-figure {{ margin: 0; }} .triplet {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px; }}
-figure img {{ width: 100%; height: auto; image-rendering: pixelated; border-radius: 3px; display: block; }}
-figcaption {{ font-size: .8rem; line-height: 1.35; color: {FAINT}; padding-top: 3px; overflow-wrap: anywhere; }}
-figcaption b {{ color: {INK}; }}
-details {{ margin: .4rem 0; }} summary {{ cursor: pointer; color: {COLOURS[0]}; }}
-@media (max-width: 600px) {{ section {{ padding: 12px; border-radius: 8px; }} header, main, footer {{ padding: 0 10px; }} header {{ padding-top: 18px; }} }}
-@media print {{ nav {{ display: none; }} body {{ background: #fff; }} section {{ break-inside: avoid; box-shadow: none; }} }}
-"""  # noqa: E501 (style sheets read better in long lines)
 
 
 def page(found: Found, triplets: Triplets) -> str:
@@ -112,11 +52,11 @@ def _sections(found: Found, triplets: Triplets) -> Iterable[tuple[str, str, str]
     yield "features", "Features", _features(found)
     yield "honesty", "Leakage and learning", _honesty(found)
     yield "labels", "Labels", _labels(found)
-    yield "misses", "Worst misses", _pictures(found["worst"]["misses"], triplets, "Real alerts with the lowest scores.")
+    yield "misses", "Worst misses", pictures(found["worst"]["misses"], triplets, "Real alerts with the lowest scores.")
     yield (
         "alarms",
         "Worst false alarms",
-        _pictures(found["worst"]["false_alarms"], triplets, "Bogus alerts with the highest scores."),
+        pictures(found["worst"]["false_alarms"], triplets, "Bogus alerts with the highest scores."),
     )
     yield "novelty", "Novelty", _novelty(found, triplets)
     yield "acceptance", "Acceptance", _acceptance(found)
@@ -143,10 +83,10 @@ def _tiles(found: Found) -> str:
         if figure is None or figure["value"] is None:
             continue
         doubt = not found["claims_at_1_percent"] and name in ("mdr_at_fpr_0.1", "mdr_at_fpr_1")
-        interval = f"{_number(name, figure['low'])} to {_number(name, figure['high'])}"
+        interval = f"{number(name, figure['low'])} to {number(name, figure['high'])}"
         tiles.append(
             f'<div class="tile{" doubt" if doubt else ""}"><small>{escape(title)}</small>'
-            f"<b>{_number(name, figure['value'])}</b><small>{'no claim: ' if doubt else ''}{interval}</small></div>"
+            f"<b>{number(name, figure['value'])}</b><small>{'no claim: ' if doubt else ''}{interval}</small></div>"
         )
     note = "MDR: share of real alerts lost. FPR: share of bogus passed."
     if not found["claims_at_1_percent"]:
@@ -184,13 +124,11 @@ def _splits(found: Found) -> str:
     if "splits" not in found:
         return ""
     rows = [
-        [SPLIT_NAMES[name], f"{told['rows']:,}", *(_interval(figure, told[figure]) for figure in _FIGURES)]
+        [SPLIT_NAMES[name], f"{told['rows']:,}", *(interval(figure, told[figure]) for figure in _FIGURES)]
         for name, told in found["splits"].items()
     ]
     text = "<p>The same recipe, fitted without the exposures, nights or fields it is tested on.</p>"
-    return (
-        f"<h3>How far it carries</h3>{text}{_table(['tested on', 'rows', *(NAMES[name] for name in _FIGURES)], rows)}"
-    )
+    return f"<h3>How far it carries</h3>{text}{table(['tested on', 'rows', *(NAMES[name] for name in _FIGURES)], rows)}"
 
 
 _FIGURES = ("auc", "mdr_at_fpr_5", "mdr_at_fpr_10")
@@ -207,12 +145,12 @@ def _paired(found: Found) -> str:
         for name, figures in told.items():
             cells = [name, f"{figures['rows']:,}"]
             for figure in _FIGURES:
-                theirs, difference = (figures[f"{figure}_{what}"] for what in ("theirs", "difference"))
-                cells.append(f"{_number(figure, theirs['value'])}{UNDER}{_inline(_difference(figure, difference))}")
+                theirs, gap = (figures[f"{figure}_{what}"] for what in ("theirs", "difference"))
+                cells.append(f"{number(figure, theirs['value'])}{UNDER}{inline(difference(figure, gap))}")
             rows.append(cells)
         if rows:
             head = ["", "rows", *(NAMES[figure] for figure in _FIGURES)]
-            parts.append(f"<p>{text}</p>{_table(head, rows)}")
+            parts.append(f"<p>{text}</p>{table(head, rows)}")
     if found.get("best_single_feature"):
         parts.append(f'<p class="note">The best single feature is {escape(found["best_single_feature"])}.</p>')
     return "".join(parts)
@@ -224,17 +162,17 @@ def _slices(found: Found) -> str:
     for axis, slices in found["slices"].items():
         rows = []
         for told in slices:
-            figures = [_interval(name, told[name]) if name in told else "too few" for name in ("auc", "mdr", "fpr")]
+            figures = [interval(name, told[name]) if name in told else "too few" for name in ("auc", "mdr", "fpr")]
             error = f"{told['ece']:.3f}" if "ece" in told else ""
             rows.append([told["name"], f"{told['real']:,}", f"{told['bogus']:,}", *figures, error])
-        parts.append(f"<h3>By {escape(axis)}</h3>{_table(['', 'real', 'bogus', 'AUC', 'MDR', 'FPR', 'ECE'], rows)}")
+        parts.append(f"<h3>By {escape(axis)}</h3>{table(['', 'real', 'bogus', 'AUC', 'MDR', 'FPR', 'ECE'], rows)}")
     if found["subsets"]:
         rows = [
-            [name, f"{told['rows']:,}", *(_interval("passed", told[f"passed_at_fpr_{at}"]) for at in (5, 10))]
+            [name, f"{told['rows']:,}", *(interval("passed", told[f"passed_at_fpr_{at}"]) for at in (5, 10))]
             for name, told in found["subsets"].items()
         ]
         head = ["share passed", "rows", "cut at 5 % FPR", "cut at 10 % FPR"]
-        parts.append(f"<h3>Subsets</h3>{_table(head, rows)}")
+        parts.append(f"<h3>Subsets</h3>{table(head, rows)}")
     return "".join(parts)
 
 
@@ -269,8 +207,8 @@ def _calibration(found: Found) -> str:
         f"{100 * told['share_real']:.1f} % are real; from p_real alone the prior would be estimated at "
         f"{100 * told['estimated_prior']:.1f} %.</p>"
     )
-    table = _table(["", "rows", "mean p_real", "share real", "ECE"], rows)
-    return f'{text}<div class="two"><div>{plot.svg()}</div><div>{table}</div></div>{_disagreement(found)}'
+    cells = table(["", "rows", "mean p_real", "share real", "ECE"], rows)
+    return f'{text}<div class="two"><div>{plot.svg()}</div><div>{cells}</div></div>{_disagreement(found)}'
 
 
 def _disagreement(found: Found) -> str:
@@ -280,13 +218,13 @@ def _disagreement(found: Found) -> str:
     ]
     text = "<p>How often p_real is on the wrong side of a half, by how far the trees disagree.</p>"
     head = ["alerts", "rows", "spread of the trees", "wrong"]
-    return f"<h3>Where the trees disagree</h3>{text}{_table(head, rows)}"
+    return f"<h3>Where the trees disagree</h3>{text}{table(head, rows)}"
 
 
 def _thresholds(found: Found) -> str:
     rows = [
-        [f"{100 * entry['stated_fpr']:g} %", f"{100 * entry['fpr']:.2f} %", _interval("score", entry["score"]),
-         _interval("mdr", entry["mdr"]), *(f"{100 * share:.1f} %" for share in entry["purity"].values())]
+        [f"{100 * entry['stated_fpr']:g} %", f"{100 * entry['fpr']:.2f} %", interval("score", entry["score"]),
+         interval("mdr", entry["mdr"]), *(f"{100 * share:.1f} %" for share in entry["purity"].values())]
         for entry in found["thresholds"]
     ]  # fmt: skip
     rates = [f"purity at {rate}" for rate in found["thresholds"][0]["purity"]]
@@ -294,7 +232,7 @@ def _thresholds(found: Found) -> str:
         "<p>The intervals hold the uncertainty of the cut itself. Purity is the share of real among what passes, where "
         "there are so many bogus for each real alert.</p>"
     )
-    return text + _table(["stated FPR", "FPR here", "score", "MDR", *rates], rows)
+    return text + table(["stated FPR", "FPR here", "score", "MDR", *rates], rows)
 
 
 def _features(found: Found) -> str:
@@ -302,7 +240,7 @@ def _features(found: Found) -> str:
         (name, lost, lost - sd, lost + sd, f"{lost:.4f}")
         for name, lost, sd in ((one["name"], one["auc_lost"], one["sd"]) for one in found["importance"])
     ]
-    table = _table(
+    cells = table(
         ["family", "features", "AUC lost", "share of contributions"],
         [
             [f"{one['family']} {one['name']}", str(one["features"]), f"{one['auc_lost']:.4f}",
@@ -317,7 +255,7 @@ def _features(found: Found) -> str:
     )
     chart = bars(rows, "AUC lost", per_cent=False)
     return (
-        f'{text}<div class="two"><div>{chart}</div><div>{table}</div></div>'
+        f'{text}<div class="two"><div>{chart}</div><div>{cells}</div></div>'
         f"<p>The features that move scores most: {escape(strongest)}.</p>"
     )
 
@@ -329,7 +267,7 @@ def _honesty(found: Found) -> str:
     alarm = '<b class="bad">The alarm sounds.</b>' if found["leakage"]["alarm"] else '<b class="good">Quiet.</b>'
     text = (
         f"<p>Rows split at random let a forest recognise exposures; the gain over new exposures is the leak: AUC "
-        f"{_inline(_signed(gap['auc']))}, MDR at 5 % FPR {_inline(_signed(gap['mdr_at_fpr_5'], per_cent=True))}. "
+        f"{inline(signed(gap['auc']))}, MDR at 5 % FPR {inline(signed(gap['mdr_at_fpr_5'], per_cent=True))}. "
         f"{alarm}</p>"
     )
     curve = found["learning_curve"]
@@ -368,33 +306,8 @@ def _labels(found: Found) -> str:
     rows = [
         [str(one["candid"]), one["label"], one["kind"] or "", f"{one['p_real']:.3f}"] for one in told["suspects"][:40]
     ]
-    table = _table(["candid", "label", "kind", "p_real held out"], rows)
-    return f"{text}<details><summary>The labels most in doubt</summary>{table}</details>" if rows else text
-
-
-def _pictures(alerts: Sequence[Found], triplets: Triplets, text: str) -> str:
-    figures = "".join(_picture(alert, triplets) for alert in alerts)
-    note = "Science, template and difference; in the difference red is brighter, blue fainter. Striped: no pixel."
-    return f'<p>{escape(text)} <small>{note}</small></p><div class="alerts">{figures}</div>'
-
-
-def _picture(alert: Found, triplets: Triplets) -> str:
-    triplet = triplets.get(alert["candid"])
-    told = [f"<b>score {alert['score']:.3f}</b>"]
-    told += [f"novelty {alert['novelty']:.2f}"] if "novelty" in alert else []
-    told += [
-        f"labelled {'real' if alert['real'] else 'bogus'}" + (f" ({escape(alert['kind'])})" if alert["kind"] else "")
-    ]
-    told += [f"S/N {alert['snr']:.1f}"] if alert["snr"] is not None else []
-    told += [f"{escape(name)} {value:.2f}" for name, value in alert["others"].items() if value is not None]
-    caption = f"{' · '.join(told)}<br>{alert['candid']} {escape(alert['band'])}"
-    pictures = "" if triplet is None else "".join(_stamp(image, stamp) for stamp, image in enumerate(triplet))
-    return f'<figure><div class="triplet">{pictures}</div><figcaption>{caption}</figcaption></figure>'
-
-
-def _stamp(image: NDArray[np.float32], stamp: int) -> str:
-    source = base64.b64encode(thumbnail(image, stamp)).decode()
-    return f'<img src="data:image/png;base64,{source}" alt="{STAMP_TITLES[stamp]}" width="63" height="63">'
+    cells = table(["candid", "label", "kind", "p_real held out"], rows)
+    return f"{text}<details><summary>The labels most in doubt</summary>{cells}</details>" if rows else text
 
 
 def _novelty(found: Found, triplets: Triplets) -> str:
@@ -403,12 +316,12 @@ def _novelty(found: Found, triplets: Triplets) -> str:
     told = found["novelty"]
     shares = list(told["quantiles"]["real"])
     rows = [[side, *(f"{told['quantiles'][side][share]:.3f}" for share in shares)] for side in ("real", "bogus")]
-    table = _table(["novelty exceeded by", *(f"{100 * (1 - float(share)):g} %" for share in shares)], rows)
+    cells = table(["novelty exceeded by", *(f"{100 * (1 - float(share)):g} %" for share in shares)], rows)
     text = (
         f"Novelty is a column of its own and no part of the score (rank correlation "
         f"{told['rank_correlation_with_score']:+.2f}). The most novel of these alerts:"
     )
-    return table + _pictures(told["most"], triplets, text)
+    return cells + pictures(told["most"], triplets, text)
 
 
 def _acceptance(found: Found) -> str:
@@ -430,47 +343,3 @@ def _data(found: Found) -> str:
         f"feature set {escape(model['feature_set'])}, threshold {model['threshold']:.6f}, content: "
         f"<small>{model['sha256']}</small></p>"
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are escaped here, so that nothing in a label or a name can become markup. What follows UNDER is smaller."""
-    first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{first}</tr>{body}</table></div>'
-
-
-def _inline(text: str) -> str:
-    value, _, under = text.partition(UNDER)
-    return f"{value} [{under}]"
-
-
-def _cell(text: str) -> str:
-    value, _, under = text.partition(UNDER)
-    return escape(value) + (f"<small>{escape(under)}</small>" if under else "")
-
-
-def _interval(name: str, figure: Found) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = (_number(name, figure[part], bare=True) for part in ("low", "high"))
-    return f"{_number(name, figure['value'])}{UNDER}{low} to {high}"
-
-
-def _difference(name: str, figure: Found) -> str:
-    return _signed(figure, per_cent=name.startswith("mdr"))
-
-
-def _signed(figure: Found, *, per_cent: bool = False) -> str:
-    scale, digits = (100, 1) if per_cent else (1, 3)
-    value, low, high = (scale * figure[part] for part in ("value", "low", "high"))
-    unit = " %" if per_cent else ""
-    return f"{value:+.{digits}f}{unit}{UNDER}{low:+.{digits}f} to {high:+.{digits}f}"
-
-
-def _number(name: str, value: float | None, *, bare: bool = False) -> str:
-    """Per cent where that is how one says it."""
-    if value is None:
-        return "–"
-    if name.startswith(("mdr", "fpr", "passed")):
-        return f"{100 * value:.1f}" if bare else f"{100 * value:.1f} %"
-    return f"{value:.3f}"
