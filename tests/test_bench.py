@@ -22,7 +22,8 @@ from realbogus.scoring import Scorer
 PROJECT = Path(__file__).resolve().parent.parent
 BENCH = PROJECT / "scripts" / "bench.d"
 MODULES = (
-    "corpus", "measure", "baselines", "stages", "broker", "live", "throughput", "latency", "rescoring", "starts", "report",
+    "corpus", "measure", "baselines", "stages", "broker", "live", "throughput", "latency", "rescoring", "starts",
+    "report",
 )  # fmt: skip
 
 
