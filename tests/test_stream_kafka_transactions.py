@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka_cases import committed, new_topic, produce, read_all
@@ -101,6 +102,41 @@ def test_what_is_taken_back_nobody_sees_and_it_comes_again_from_the_first_messag
     assert later
     assert numbers(read_all(kafka, out, **COMMITTED)) == list(range(N))
     assert len(read_all(kafka, out, **EVERYTHING)) == N + len(first)
+
+
+class Renamed:
+    """The client when the group has put it out and it has joined again unasked: it has another id and tells nobody."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def memberid(self) -> str:
+        return f"{self._client.memberid()}-again"
+
+
+def test_who_was_put_out_and_let_in_again_commits_nothing_of_before_and_begins_where_others_ended(
+    cluster, kafka, topics
+):
+    """Frozen while the group changes, librdkafka may join anew and tell of its partitions as if it had kept them."""
+    topic, out = topics
+    one = Copier(cluster, topic, out, "one")
+    before = one.take(5)
+    one.source._consumer = Renamed(one.source._consumer)
+    assert not one.deliver(before)
+    one.source.pause(True)
+    two, done, deadline = Copier(cluster, topic, out, "two"), 0, time.monotonic() + 60
+    while done < N and time.monotonic() < deadline:
+        for member in (one, two):
+            if messages := member.source.take(5, 0.2):
+                assert member.deliver(messages)
+                done += len(messages)
+        one.source.pause(not one.source._id.endswith("-again"))  # until it is told of its partitions
+    one.close()
+    two.close()
+    assert sorted(numbers(read_all(kafka, out, **COMMITTED))) == list(range(N))
 
 
 def test_who_comes_after_us_in_our_place_fences_us_off(cluster, kafka, topics):

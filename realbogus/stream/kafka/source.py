@@ -64,6 +64,7 @@ class KafkaSource:
         self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
         self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
         self._came: set[Partition] = set()  # partitions of which nobody has told yet where we begin
+        self._id = ""  # by which the group knew us when it last told us our partitions
         self._there: int | None = None  # partitions that the group reads; None = to be looked up
         self._paused, self._static = False, bool(instance)
         self._complaints = Complaints(self._metrics)
@@ -103,11 +104,13 @@ class KafkaSource:
     def member(self) -> object:
         """What the group's coordinator knows us by; see `protocols.Source`.
 
-        The id is asked last: it cannot come back before `take` has noticed that it was gone. This must be called from
-        the thread that calls `take`: the client lets others wait until `take` is done, also while that waits for them.
+        Nothing where the group has put us out since it told us our partitions. The client may have joined again behind
+        our back, and then waits for `take` to say so (at times not even as lost): by that others may be far ahead. What
+        tells is the id, which is a new one. It is asked last, so that what is given is never of a later one. This must be
+        called from the thread that calls `take`: the client lets others wait until `take` is done.
         """
         member = self._consumer.consumer_group_metadata()
-        return member if self._consumer.memberid() else None
+        return member if self._id and self._consumer.memberid() == self._id else None
 
     def commit(self, positions: Positions) -> bool:
         """Commit, together with what could not be committed before; see `protocols.Source`.
@@ -325,6 +328,9 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self._since = self._clock.monotonic() if self._since is None else self._since
         came = {(one.topic, one.partition) for one in partitions}
+        now = self._consumer.memberid() or ""
+        if now != self._id:  # we were put out: what seems to be kept was not ours all along
+            self._id, self._left = now, self._left | self._assigned
         self._assigned |= came
         self._came |= came
         self._changed("assign", partitions)
