@@ -105,9 +105,9 @@ class KafkaSource:
         """What the group's coordinator knows us by; see `protocols.Source`.
 
         Nothing where the group has put us out since it told us our partitions. The client may have joined again behind
-        our back, and then waits for `take` to say so (at times not even as lost): by that others may be far ahead. What
-        tells is the id, which is a new one. It is asked last, so that what is given is never of a later one. This must be
-        called from the thread that calls `take`: the client lets others wait until `take` is done.
+        our back, and then waits for `take` to say so (at times not even as lost): by then others may be far ahead. What
+        tells is the id, which is a new one. It is asked last, so that what is given is never of a later one.
+        This must be called from the thread that calls `take`: the client lets others wait until `take` is done.
         """
         member = self._consumer.consumer_group_metadata()
         return member if self._id and self._consumer.memberid() == self._id else None
