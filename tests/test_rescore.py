@@ -20,8 +20,8 @@ import pytest
 import rescore_cases as cases
 import stream_cases
 
-import realbogus.cli.rescore
 from realbogus import archives, cli, rescoring, tables
+from realbogus.cli.calls import rescore as call
 from realbogus.errors import ConfigError
 from realbogus.model import load_model
 from realbogus.packets import annotation
@@ -414,7 +414,7 @@ def test_all_shared_packets_are_rows_and_damaged_ones_have_reasons(
 
 
 @pytest.mark.parametrize(
-    "text", [realbogus.cli.rescore.__doc__ or "", (DOCS / "rescoring.md").read_text()], ids=["help", "docs"]
+    "text", [call.__doc__ or "", (DOCS / "rescoring.md").read_text()], ids=["help", "docs"]
 )
 def test_help_and_documentation_name_every_column(text: str) -> None:
     assert not [name for name in tables.COLUMNS.names if name not in text]
