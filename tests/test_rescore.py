@@ -413,9 +413,7 @@ def test_all_shared_packets_are_rows_and_damaged_ones_have_reasons(
     assert all(row["reason"] and row["detail"] for row in rows)
 
 
-@pytest.mark.parametrize(
-    "text", [call.__doc__ or "", (DOCS / "rescoring.md").read_text()], ids=["help", "docs"]
-)
+@pytest.mark.parametrize("text", [call.__doc__ or "", (DOCS / "rescoring.md").read_text()], ids=["help", "docs"])
 def test_help_and_documentation_name_every_column(text: str) -> None:
     assert not [name for name in tables.COLUMNS.names if name not in text]
 
