@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 _serial = itertools.count()
@@ -68,8 +68,15 @@ def read_all(bootstrap: str, topic: str, **options: Any) -> list[Any]:
 
 def committed(bootstrap: str, group: str, topic: str, partitions: int) -> list[int]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    deadline = time.monotonic() + 20
     try:
         asked = [TopicPartition(topic, number) for number in range(partitions)]
-        return [one.offset for one in consumer.committed(asked, timeout=20)]
+        while True:
+            try:
+                return [one.offset for one in consumer.committed(asked, timeout=20)]
+            except KafkaException as error:  # the broker is still making the topic that it keeps offsets in
+                if error.args[0].code() != KafkaError.NOT_COORDINATOR or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
     finally:
         consumer.close()

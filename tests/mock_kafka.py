@@ -9,7 +9,7 @@ from pathlib import Path
 
 import confluent_kafka
 
-PRODUCE, INIT_PRODUCER_ID, END_TXN, TXN_OFFSET_COMMIT = 0, 22, 26, 28  # keys of the protocol
+PRODUCE, OFFSET_FETCH, INIT_PRODUCER_ID, END_TXN, TXN_OFFSET_COMMIT = 0, 9, 22, 26, 28  # keys of the protocol
 COORDINATOR_NOT_AVAILABLE, ILLEGAL_GENERATION, TOO_LARGE, ID_DENIED, FENCED = 15, 22, 10, 53, 90  # its errors
 
 

@@ -15,13 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from corpus import Corpus, renumbered
+
+from realbogus.stream.kafka.positions import committed
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILLING = {"linger_ms": "20", "queue_buffering_max_kbytes": "262144"}
 PARTITIONS = 4  # of every topic
+PATIENCE_S = 60.0  # longest wait for a coordinator that is just coming up
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
 
@@ -229,10 +232,10 @@ class Counter:
 
     def __init__(self, broker: Broker, topic: str, group: str) -> None:
         self._client = Consumer(broker.client(group_id=group))
-        self._places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        self._places = [(topic, partition) for partition in range(PARTITIONS)]
 
     def count(self) -> int:
-        return sum(max(place.offset, 0) for place in self._client.committed(self._places, timeout=10))
+        return sum(committed(self._client, self._places, PATIENCE_S).values())
 
     def close(self) -> None:
         self._client.close()

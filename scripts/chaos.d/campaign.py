@@ -20,6 +20,7 @@ from members import Crew
 from rivals import promote
 
 from realbogus.registry import Registry
+from realbogus.stream.kafka.positions import committed
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS, WORKERS = 6, 3
@@ -200,7 +201,7 @@ def run(plan: Plan, broker: Broker, alerts: Alerts, models: tuple[Registry, list
         found = audit.read(broker.bootstrap, annotated, dead, outbox, expected)
         say("scoring alerts again", 0, plan.alerts)
         recomputed = expected.recompute(broker.bootstrap, annotated, found.wrong)
-        verdict = Verdict(plan.alerts, found, recomputed, committed(broker.bootstrap, topic))
+        verdict = Verdict(plan.alerts, found, recomputed, messages_done(broker.bootstrap, topic))
         if plan.delivery == "exactly_once" and not plan.shift:  # the others are to violate it
             say("asking the ledger", 0, plan.alerts)
             verdict.problems += audit.proof(config, found)
@@ -269,11 +270,10 @@ def restart(crew: Crew, progress: Progress) -> None:
         progress.look()
 
 
-def committed(bootstrap: str, group: str) -> int:
+def messages_done(bootstrap: str, group: str) -> int:
     """Messages before the group's committed offsets."""
     reader = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
     try:
-        places = [TopicPartition(group, number) for number in range(PARTITIONS)]
-        return sum(max(one.offset, 0) for one in reader.committed(places, timeout=30))
+        return sum(committed(reader, [(group, number) for number in range(PARTITIONS)]).values())
     finally:
         reader.close()

@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 import fastavro
 from alerts import Alerts, spoilt
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 from week import Clock, Night
 
 from realbogus.packets.writing import encode_long
+from realbogus.stream.kafka.positions import committed
 
 BATCH = 1_000_000  # bytes that are compressed together: as much as a fetch brings of packets that do not compress
 AHEAD = 20_000  # alerts that the sender may be ahead of the workers
+PATIENCE_S = 60.0  # s; longest wait for a coordinator that is just coming up
 LOOK_EVERY = 500  # alerts
 EXPOSURE, EXPOSURE_S = 1_000, 40.0  # alerts of an exposure, and s between two
 REPEATED_EVERY, REPEATED_AFTER = 211, 40  # alerts; each so many-th is sent again, so many later
@@ -87,12 +89,9 @@ class Feed:
             raise RuntimeError("not all alerts could be sent")
 
     def done(self, night: Night) -> int:
-        """Messages of a night that the group has committed; 0 while the broker does not tell."""
-        places = [TopicPartition(night.topic, number) for number in range(self._partitions)]
-        try:
-            return sum(max(one.offset, 0) for one in self._reader.committed(places, timeout=30))
-        except KafkaException:  # it is still making the topic that it keeps offsets in
-            return 0
+        """Messages of a night that the group has committed."""
+        places = [(night.topic, number) for number in range(self._partitions)]
+        return sum(committed(self._reader, places, PATIENCE_S).values())
 
     def close(self) -> None:
         self._reader.close()

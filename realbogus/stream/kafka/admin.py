@@ -1,15 +1,16 @@
-"""Looking up and setting up: offsets by time, topics, their limits."""
+"""Setting up: where a group begins, topics, their limits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import OFFSET_END, OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
+from realbogus.stream.kafka.positions import NO_COORDINATOR, from_end, patiently
 from realbogus.stream.kafka.settings import CALL_S, MOVED, consumer_settings, quiet, reason
 from realbogus.stream.protocols import Partition, Positions
 
@@ -29,7 +30,7 @@ def move_group(kafka: KafkaSettings, group_id: str, topics: Sequence[str], to_s:
         if not wanted:
             raise StreamError(f"there is no topic {' nor '.join(topics)}: nowhere to begin", exit_code=1)
         found = [from_end(consumer, one) for one in consumer.offsets_for_times(wanted, timeout=CALL_S)]
-        consumer.commit(offsets=found, asynchronous=False)
+        patiently(lambda: consumer.commit(offsets=found, asynchronous=False), NO_COORDINATOR)
     except KafkaException as error:
         if error.args[0].code() in MOVED:
             raise StreamError(f"group {group_id} is in use: stop its other workers to begin elsewhere", 1) from None
@@ -43,20 +44,6 @@ def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[Partition]:
     """All partitions of those topics that exist."""
     known = consumer.list_topics(timeout=CALL_S).topics
     return [(topic, number) for topic in topics if topic in known for number in sorted(known[topic].partitions)]
-
-
-def from_end(consumer: Consumer, one: TopicPartition) -> TopicPartition:
-    """The partition with the offset looked up; its end where no message is as late as asked."""
-    if one.error:
-        raise KafkaException(one.error)
-    if one.offset in (OFFSET_END, OFFSET_INVALID) or one.offset < 0:
-        one.offset = consumer.get_watermark_offsets(one, timeout=CALL_S)[1]
-    return one
-
-
-def begin(consumer: Consumer, one: TopicPartition) -> int:
-    """The first offset that is still there."""
-    return int(consumer.get_watermark_offsets(one, timeout=CALL_S)[0])
 
 
 def missing_topics(admin: AdminClient, topics: Iterable[str], wait_s: float = CALL_S) -> list[str]:

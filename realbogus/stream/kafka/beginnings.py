@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
+from realbogus.stream.kafka.positions import committed
 from realbogus.stream.protocols import Partition
 
 ANSWER_S = 2.0  # s; longest wait for each answer of a broker
@@ -17,14 +18,14 @@ def resets(consumer: Consumer, partitions: Iterable[Partition]) -> Iterator[tupl
     "new": the group has committed nothing there. "gone": what it would read next is not there any more, and alerts may
     be lost. Raises KafkaException where no broker answers.
     """
-    for one in consumer.committed([TopicPartition(*partition) for partition in sorted(partitions)], timeout=ANSWER_S):
-        if one.error:
-            raise KafkaException(one.error)
-        low, high = consumer.get_watermark_offsets(one, timeout=ANSWER_S)
-        place = f"{one.topic}/{one.partition}"
-        if one.offset < 0:
+    wanted = sorted(partitions)
+    done = committed(consumer, wanted, ANSWER_S)
+    for partition in wanted:
+        low, high = consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER_S)
+        place, next_one = "{}/{}".format(*partition), done.get(partition)
+        if next_one is None:
             yield "new", f"{place}: the group has committed nothing yet; there are {high - low} messages"
-        elif one.offset < low:
-            yield "gone", f"{place}: {low - one.offset} messages were deleted before the group had read them"
-        elif one.offset > high:
-            yield "gone", f"{place}: the group was at {one.offset}, the topic ends at {high}: was it made anew?"
+        elif next_one < low:
+            yield "gone", f"{place}: {low - next_one} messages were deleted before the group had read them"
+        elif next_one > high:
+            yield "gone", f"{place}: the group was at {next_one}, the topic ends at {high}: was it made anew?"

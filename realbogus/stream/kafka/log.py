@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,15 +9,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
-from realbogus.stream.kafka.admin import from_end, partitions_of
+from realbogus.stream.kafka.admin import partitions_of
+from realbogus.stream.kafka.positions import committed, from_end, watermarks
 from realbogus.stream.kafka.settings import CALL_S, consumer_settings, quiet, reason
 from realbogus.stream.log import Extent
 from realbogus.stream.protocols import NO_TIME, Message, Partition, Positions
 
 NOBODY = "realbogus-reader"  # a group that is never joined and never commits
 AT_ONCE = 500  # messages
-NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION}
-SOON_S = 0.1  # s; between two tries of what will do soon
 SILENT_S = 60.0  # s without any message or end, after which a read is given up
 
 
@@ -47,7 +45,7 @@ class KafkaLog:
     def extent(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
         """Where partitions begin and end now."""
         try:
-            return {one: self._watermarks(one) for one in partitions_of(self._consumer, topics)}
+            return {one: watermarks(self._consumer, one) for one in partitions_of(self._consumer, topics)}
         except KafkaException as error:
             raise StreamError(f"cannot see how far the topics go: {reason(error)}") from error
 
@@ -64,12 +62,11 @@ class KafkaLog:
         """How far a group is; it is not joined for that."""
         consumer = self._new(group_id)
         try:
-            found = consumer.committed([TopicPartition(*one) for one in partitions], timeout=CALL_S)
+            return committed(consumer, partitions)
         except KafkaException as error:
             raise StreamError(f"cannot see how far the group {group_id} is: {reason(error)}") from error
         finally:
             consumer.close()
-        return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
     def read(self, extent: Extent) -> Iterator[Message]:
         """The messages of these stretches."""
@@ -100,18 +97,6 @@ class KafkaLog:
     def _within(wanted: tuple[int, int], there: tuple[int, int]) -> tuple[int, int]:
         """A stretch without what is not there: the client would begin elsewhere."""
         return max(wanted[0], there[0]), min(wanted[1], there[1])
-
-    def _watermarks(self, one: Partition) -> tuple[int, int]:
-        """First and next offset; a topic that was only just made may not have a leader yet."""
-        deadline = time.monotonic() + CALL_S
-        while True:
-            try:
-                low, high = self._consumer.get_watermark_offsets(TopicPartition(*one), timeout=CALL_S)
-                return int(low), int(high)
-            except KafkaException as error:
-                if error.args[0].code() not in NO_LEADER or time.monotonic() > deadline:
-                    raise
-            time.sleep(SOON_S)
 
     def _wanted(self, found: Iterable[Any], stops: dict[Partition, int]) -> Iterator[Message]:
         """The messages before their partition's stop; partitions that have reached it are taken out of stops."""

@@ -10,9 +10,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
-from realbogus.stream.kafka.admin import begin, from_end, partitions_of
+from realbogus.stream.kafka.admin import partitions_of
 from realbogus.stream.kafka.beginnings import resets
 from realbogus.stream.kafka.ownership import Ownership
+from realbogus.stream.kafka.positions import begin, committed, from_end
 from realbogus.stream.kafka.settings import (
     CALL_S,
     FENCED,
@@ -213,23 +214,20 @@ class KafkaSource:
 
     def _go_back(self) -> None:
         """Seek where a partition has gone astray; what cannot be sought now is tried again at the next call."""
-        committed = sorted(partition for partition, offset in self._astray.items() if offset is None)
+        unknown = sorted(partition for partition, offset in self._astray.items() if offset is None)
         targets = {partition: offset for partition, offset in self._astray.items() if offset is not None}
         try:
-            asked = [TopicPartition(*partition) for partition in committed]
-            found = self._consumer.committed(asked, timeout=CALL_S) if asked else []
+            done = committed(self._consumer, unknown)
         except KafkaException as error:
             self._complaints(error.args[0])
             return
-        for one in found:
-            partition = (one.topic, one.partition)
-            if one.error:
-                self._complaints(one.error)
-            elif one.offset >= 0 or partition in self._first:
-                # Without anything committed we began where auto.offset.reset says: at the first message taken.
-                targets[partition] = one.offset if one.offset >= 0 else self._first[partition]
-            else:
+        for partition in unknown:
+            # Without anything committed we began where auto.offset.reset says: at the first message taken.
+            target = done.get(partition, self._first.get(partition))
+            if target is None:
                 del self._astray[partition]  # nothing was taken either
+            else:
+                targets[partition] = target
         for partition, offset in targets.items():
             self._seek(partition, offset)
 
@@ -369,11 +367,12 @@ class KafkaSource:
             return
         came, self._came = self._came & self._assigned, set()
         try:
-            for kind, about in resets(self._consumer, came):
+            for kind, about in list(resets(self._consumer, came)):
                 self._metrics.offset_resets.labels(kind).inc()
                 log.log(logging.ERROR if kind == "gone" else logging.INFO, "begins anew in %s", about)
         except KafkaException as error:
             self._complaints(error.args[0])
+            self._came |= came
 
     def _find_ends(self) -> None:
         """Once the time to stop at is past, look up where it lies in each partition."""
