@@ -36,7 +36,7 @@ def test_a_coordinator_that_comes_up_is_waited_for(cluster: MockCluster, consume
 
 def test_a_refusal_is_told_at_once(cluster: MockCluster, consumer: Consumer) -> None:
     cluster.answer(mock_kafka.OFFSET_FETCH, KafkaError.GROUP_AUTHORIZATION_FAILED)
-    with pytest.raises(KafkaException, match="(?i)authori"):
+    with pytest.raises(KafkaException, match=r"(?i)authori"):
         committed(consumer, [PLACE])
 
 

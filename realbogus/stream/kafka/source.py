@@ -107,7 +107,8 @@ class KafkaSource:
 
         Nothing where the group has put us out since it told us our partitions. The client may have joined again behind
         our back, and then waits for `take` to say so (at times not even as lost): by then others may be far ahead. What
-        tells is the id, which is a new one. It is asked last, so that what is given is never of a later one.
+        tells is the id, which is a new one. It is asked last, so that what is given is never of a later one. With
+        KIP-848 an id is kept for ever, and the client does not join again before we have given up what we had.
         This must be called from the thread that calls `take`: the client lets others wait until `take` is done.
         """
         member = self._consumer.consumer_group_metadata()
