@@ -61,6 +61,9 @@ class Copier:
             done += messages
         return done
 
+    def told(self, metric: str) -> float:
+        return self.source._metrics.registry.get_sample_value(f"realbogus_{metric}")
+
     def close(self) -> None:
         self.source.close()
         self.sink.close()
@@ -204,6 +207,10 @@ def test_memory_stays_within_bounds_with_a_backlog_ten_times_as_large(kafka):
     copier = Copier(bounded, topic, topic, batch_bytes=4_000_000)
     copier.take(1)
     before, most, read = resident_mb(), 0.0, 1
+    while not copier.told("prefetch_bytes") and read < 100:  # the client looks every 5 s
+        time.sleep(0.2)
+        read += len(copier.take(1))
+    assert 1e6 < copier.told("prefetch_bytes") < 4096 * 1024 + 3 * 1.2e6  # and a fetch a partition
     while read < 1000 and (messages := copier.take(256)):
         time.sleep(0.05)  # slower than the broker
         read, most = read + len(messages), max(most, resident_mb())

@@ -12,6 +12,7 @@ the same ids and the same bytes.
 from __future__ import annotations
 
 import logging
+from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -207,8 +208,8 @@ class Worker:
         metrics.batch_size.observe(len(messages))
         metrics.last_commit.set(now)
         self.ledger.add(messages, results)
-        for message in messages:
-            metrics.consumed.labels(message.topic).inc()
+        for (topic, partition), count in Counts((one.topic, one.partition) for one in messages).items():
+            metrics.consumed.labels(topic, str(partition)).inc(count)
         for rejected in results.rejected:
             self._refusals(rejected.reason).inc()
         metrics.voevents.labels("made").inc(results.events)

@@ -341,7 +341,7 @@ def test_metrics_agree_with_the_ledger():
     worker = night.run()
     value = worker.metrics.registry.get_sample_value
     total = worker.ledger.total()
-    assert value("realbogus_alerts_consumed_total", {"topic": "alerts"}) == total.consumed == 11
+    assert value("realbogus_alerts_consumed_total", {"topic": "alerts", "partition": "0"}) == total.consumed == 11
     assert value("realbogus_rejected_total", {"reason": "malformed", "stage": "decode"}) == total.rejected == 1
     forwarded = value("realbogus_annotations_total", {"survey": "ztf", "action": "forward"})
     held = value("realbogus_annotations_total", {"survey": "ztf", "action": "hold"})

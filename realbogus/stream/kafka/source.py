@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ from realbogus.telemetry import Metrics
 log = logging.getLogger(__name__)
 
 EMPTY_S = 5.0  # s; a member without partitions counts as finished after that
+LOOK_MS = 5_000  # ms between two looks of the client at its own queues
 LEAVE_S = 3.0  # s; longest that closing waits until the group knows
 PORTION = 32  # messages taken from the client at once, so that a batch can end at its limit of bytes
 
@@ -74,7 +76,8 @@ class KafkaSource:
         static = {"group.instance.id": instance} if instance else {}
         end = {"enable.partition.eof": True} if until_s is not None else {}
         ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
-        self._consumer = Consumer(consumer_settings(kafka, static, end, ours))
+        watched = {"stats_cb": self._look_at_prefetch, "statistics.interval.ms": LOOK_MS}
+        self._consumer = Consumer(consumer_settings(kafka, static, end, ours, watched))
         self._ownership = Ownership(kafka, group_id, self._clock) if instance and is_classic(kafka) else None
 
     def take(self, count: int, wait_s: float) -> list[Message]:
@@ -101,6 +104,7 @@ class KafkaSource:
         if wanted != self._paused:
             self._paused = wanted
             self._hold(self._assigned - self._done)
+            self._metrics.paused.set(len(self._assigned) if wanted else 0)
 
     def member(self) -> object:
         """What the group's coordinator knows us by; see `protocols.Source`.
@@ -360,7 +364,14 @@ class KafkaSource:
         self._there = None
         self._metrics.rebalances.labels(kind).inc()
         self._metrics.partitions.set(len(self._assigned))
+        self._metrics.paused.set(len(self._assigned) if self._paused else 0)
         log.info("%s: %d partitions, now %d", kind, len(partitions), len(self._assigned))
+
+    def _look_at_prefetch(self, told: str) -> None:
+        topics = json.loads(told).get("topics", {}).values()
+        partitions = [one for topic in topics for one in topic["partitions"].values()]
+        # All partitions share one queue, and each of them tells the size of that.
+        self._metrics.prefetch.set(max((one["fetchq_size"] for one in partitions), default=0))
 
     def _tell_resets(self) -> None:
         """Log and count where we do not begin where the group ended."""

@@ -1,9 +1,9 @@
-"""What a running worker tells: metrics, health, logs. The only place where metrics are named.
+"""The metrics of a worker. The only place where they are named.
 
 ======================================== ========= =============================================================
 metric (prefix ``realbogus_``)           kind      meaning
 ======================================== ========= =============================================================
-alerts_consumed_total                    counter   messages read, by topic
+alerts_consumed_total                    counter   messages read, by topic and partition
 annotations_total                        counter   alerts scored and annotated, by survey and action (forward, hold)
 rejected_total                           counter   alerts sent to the dead letters, by reason and stage
 parked_total                             counter   alerts that wait for a schema or a model, by reason and stage
@@ -24,6 +24,8 @@ score                                    histogram scores, by survey
 consumer_lag                             gauge     messages not yet read, by topic and partition
 lag_seconds                              gauge     the same in time, s: age of the last message read if more are waiting
 assigned_partitions                      gauge     partitions that this worker reads
+paused_partitions                        gauge     those of them that it lets wait, since what it writes is not taken
+prefetch_bytes                           gauge     what the client has fetched ahead, every 5 s
 forwarded_ratio                          gauge     share of the scored alerts that is forwarded, since start
 last_commit_timestamp_seconds            gauge     Unix time of the last commit, s
 refused_share                            gauge     share of the last alerts (breaker.window) rejected or parked
@@ -43,17 +45,8 @@ A label never holds a candid, an object or a file.
 
 from __future__ import annotations
 
-import json
-import logging
-import socketserver
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,16 +56,12 @@ from prometheus_client.utils import floatToGoString
 
 from realbogus import __version__
 from realbogus.alerts import ModelId
-from realbogus.errors import ConfigError
 
 STAGE_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 LATENCY_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200, 43200, 86400)
 BATCH = (1, 4, 16, 64, 128, 256, 512, 1024, 4096)
 SCORE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _MODEL_LABELS = ("survey", "model", "sha256", "feature_set", "threshold")
-QUIET_S = 30.0  # s without a turn of the loop, after which a worker counts as stuck
-
-log = logging.getLogger(__name__)
 
 
 class Spread:
@@ -115,7 +104,7 @@ class Metrics:
         def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"realbogus_{name}", meaning, labels, buckets=buckets, registry=registry)
 
-        self.consumed = counter("alerts_consumed", "Messages read", "topic")
+        self.consumed = counter("alerts_consumed", "Messages read", "topic", "partition")
         self.annotations = counter("annotations", "Alerts scored and annotated", "survey", "action")
         self.rejected = counter("rejected", "Alerts sent to the dead letters", "reason", "stage")
         self.parked = counter("parked", "Alerts that wait for a schema or a model", "reason", "stage")
@@ -137,6 +126,8 @@ class Metrics:
             "lag_seconds", "Age of the last message read where more are waiting, else 0, s", "topic", "partition"
         )
         self.partitions = gauge("assigned_partitions", "Partitions that this worker reads")
+        self.paused = gauge("paused_partitions", "Partitions that it lets wait, since what it writes is not taken")
+        self.prefetch = gauge("prefetch_bytes", "What the Kafka client has fetched ahead")
         self.forwarded_ratio = gauge("forwarded_ratio", "Share of the scored alerts that is forwarded, since start")
         self.last_commit = gauge("last_commit_timestamp_seconds", "Unix time of the last commit, s")
         self.model = gauge(
@@ -195,157 +186,3 @@ class Metrics:
     def text(self) -> bytes:
         """All metrics in the form that Prometheus reads."""
         return generate_latest(self.registry)
-
-
-@dataclass
-class Health:
-    """Whether a worker lives and is ready; written by its loop, read by whoever asks.
-
-    Alive means that the loop turns, or is inside a call of the Kafka client, which may wait for a broker as long as
-    it takes: restarting workers does not bring a broker back. Ready means that alerts would be handled now.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    turned: float | None = None  # when the loop turned last; None = not yet started
-    waiting_in_client: bool = False
-    not_ready: str = "starting"  # why not, "" = ready
-    status: Callable[[], Mapping[str, Any]] = field(default=dict)  # more to tell at /status
-    parts: dict[str, Callable[[], Any]] = field(default_factory=dict)  # and under a name each
-
-    def turn(self, not_ready: str = "") -> None:
-        """Note a turn of the loop."""
-        self.turned, self.not_ready = self.clock(), not_ready
-
-    def stuck(self) -> str:
-        """Why this worker counts as dead, "" if it does not."""
-        if self.turned is None or self.waiting_in_client:
-            return ""
-        quiet = self.clock() - self.turned
-        return f"the loop has not turned for {quiet:.0f} s" if quiet > QUIET_S else ""
-
-
-@contextmanager
-def serve(metrics: Metrics, health: Health, host: str, port: int) -> Iterator[str]:
-    """Answer /metrics, /healthz, /livez, /readyz and /status while the body runs; gives the address."""
-    try:
-        server = _Server((host, port), metrics, health)
-    except OSError as error:
-        raise ConfigError([f"http.port: cannot listen on {host}:{port}: {error.strerror}"]) from None
-    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="http", daemon=True)
-    thread.start()
-    try:
-        yield f"http://{host}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], metrics: Metrics, health: Health) -> None:
-        self.metrics, self.health = metrics, health
-        super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        """Bind without looking up our own name, which can take seconds where no name server answers."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away before it has its answer is no news."""
-        log.debug("http: no answer for %s", client_address, exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = 10  # s; for a client that connects and says nothing
-    server_version = "realbogus"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        """Answer one of the five paths."""
-        path = self.path.partition("?")[0]
-        if path == "/metrics":
-            self._answer(200, self.server.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
-        elif path in ("/healthz", "/livez"):
-            self._verdict("alive", self.server.health.stuck())
-        elif path == "/readyz":
-            self._verdict("ready", self.server.health.not_ready)
-        elif path == "/status":
-            self._answer(200, json.dumps(self._status()).encode() + b"\n", "application/json")
-        else:
-            self._answer(404, b"there are /metrics /healthz /livez /readyz /status\n", "text/plain")
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Requests are not news."""
-        log.debug("http: " + format, *arguments)
-
-    def _verdict(self, good: str, problem: str) -> None:
-        self._answer(503 if problem else 200, f"{problem or good}\n".encode(), "text/plain")
-
-    def _status(self) -> dict[str, Any]:
-        health = self.server.health
-        parts = {name: tell() for name, tell in list(health.parts.items())}
-        told = {"version": __version__, "stuck": health.stuck(), "not_ready": health.not_ready}
-        return {**told, **health.status(), **parts}
-
-    def _answer(self, code: int, body: bytes, kind: str) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class JsonLines(logging.Formatter):
-    """A log record as one JSON object on a line: time, level, logger, event, and the record's own fields.
-
-    who names the process among several.
-    """
-
-    def __init__(self, who: str = "") -> None:
-        super().__init__()
-        self._who = {"process": who} if who else {}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        entry: dict[str, Any] = {
-            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
-            "level": record.levelname,
-            "logger": record.name,
-            "event": record.getMessage(),
-            **self._who,
-        }
-        entry |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
-
-
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class _Stderr(logging.StreamHandler[Any]):
-    """Writes to whatever stderr is now: a status line may stand in for it for a while."""
-
-    @property
-    def stream(self) -> Any:
-        """The stderr of the moment."""
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, value: Any) -> None:
-        pass
-
-
-def log_to_stderr(level: str, form: str, who: str = "") -> None:
-    """Send logs to stderr, for people ("text") or machines ("json"). who names the process among several."""
-    handler = _Stderr()
-    prefix = f"{who} " if who else ""
-    text = logging.Formatter(f"%(asctime)s {prefix}%(levelname)s %(message)s", "%H:%M:%S")
-    handler.setFormatter(JsonLines(who) if form == "json" else text)
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("numba").setLevel(logging.WARNING)
