@@ -48,6 +48,13 @@ def test_kafka_started_twice_is_one_broker_and_a_power_cut_keeps_its_data(kafka,
         assert kafka_script("start", *folder).stdout == first.stdout
         assert [message.value() for message in read_all(address, topic)] == [b"kept"]
         assert "started" in kafka_script("logs", *folder).stdout
+        port, of_clients = int(address.split(":")[1]), Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        assert port < int(of_clients.split()[0])  # else a client that waits for it might get its port, and keep it
+        assert kafka_script("stop", *folder).returncode == 0
+        with socket.create_server(("127.0.0.1", port)):
+            told = kafka_script("start", *folder)  # not elsewhere: nobody would find it
+        assert told.returncode == 1
+        assert f"port {port} is in use" in told.stderr
     finally:
         kafka_script("stop", *folder)
     assert not accepts(address)
