@@ -143,6 +143,7 @@ def open_worker(
             settings.kafka,
             group_id=given.group_id,
             topics=topics,
+            always=given.topics if given.pattern and until_s is None else None,
             instance=place.name if place.kept else "",
             until_s=until_s,
             batch_bytes=given.batch_mb << 20,

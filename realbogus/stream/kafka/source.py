@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -13,10 +13,11 @@ from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.admin import partitions_of
 from realbogus.stream.kafka.beginnings import resets
+from realbogus.stream.kafka.ends import Ends
+from realbogus.stream.kafka.nights import Nights
 from realbogus.stream.kafka.ownership import Ownership
-from realbogus.stream.kafka.positions import begin, committed, from_end
+from realbogus.stream.kafka.positions import committed
 from realbogus.stream.kafka.settings import (
-    CALL_S,
     FENCED,
     MOVED,
     Complaints,
@@ -38,7 +39,8 @@ PORTION = 32  # messages taken from the client at once, so that a batch can end 
 class KafkaSource:
     """Messages of topics, as a member of a group. `topics` is asked again and again: nightly topics change at midnight.
 
-    With until_s (Unix time, s) each partition ends before its first message at or after that time.
+    They are nights, oldest first, and let go when they are over, but for those in always (None: all of them; see
+    `nights`). With until_s (Unix time, s) each partition ends before its first message at or after that time.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class KafkaSource:
         *,
         group_id: str,
         topics: Callable[[], Sequence[str]],
+        always: Collection[str] | None = None,
         instance: str = "",
         until_s: float | None = None,
         batch_bytes: int = 64 << 20,
@@ -54,13 +57,11 @@ class KafkaSource:
         clock: Clock | None = None,
     ) -> None:
         self.before_revoke: Callable[[], None] = lambda: None
-        self._topics, self._until_s, self._batch_bytes = topics, until_s, batch_bytes
+        self._topics, self._batch_bytes = topics, batch_bytes
         self._metrics, self._clock = metrics or Metrics(), clock or SystemClock()
         self._subscribed: tuple[str, ...] = ()
         self._assigned: set[Partition] = set()
         self._since: float | None = None  # when the group first told us our partitions, monotonic
-        self._ends: dict[Partition, int] = {}  # where to stop, once that is known
-        self._done: set[Partition] = set()
         self._next: dict[Partition, int] = {}  # offset of the next message, where one was taken
         self._first: dict[Partition, int] = {}  # offset of the first message taken since the partition is ours
         self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
@@ -78,6 +79,8 @@ class KafkaSource:
         ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
         watched = {"stats_cb": self._look_at_prefetch, "statistics.interval.ms": LOOK_MS}
         self._consumer = Consumer(consumer_settings(kafka, static, end, ours, watched))
+        self._ends = Ends(self._consumer, self._clock, until_s)
+        self._nights = None if always is None else Nights(self._consumer, self._clock, always)
         self._ownership = Ownership(kafka, group_id, self._clock) if instance and is_classic(kafka) else None
 
     def take(self, count: int, wait_s: float) -> list[Message]:
@@ -103,7 +106,7 @@ class KafkaSource:
         """Whether to hand out nothing for now; see `protocols.Source`. The client forgets its prefetch at that."""
         if wanted != self._paused:
             self._paused = wanted
-            self._hold(self._assigned - self._done)
+            self._hold(self._assigned - self._ends.reached)
             self._metrics.paused.set(len(self._assigned) if wanted else 0)
 
     def member(self) -> object:
@@ -137,11 +140,11 @@ class KafkaSource:
 
     def is_finished(self) -> bool:
         """Whether every partition of ours has reached its end."""
-        if self._until_s is None or self._since is None or self._clock.now() < self._until_s or self._astray:
+        if self._since is None or self._astray or not self._ends.due():
             return False
         if not self._assigned:
             return self._clock.monotonic() - self._since > EMPTY_S
-        return self._assigned <= self._done
+        return self._assigned <= self._ends.reached
 
     def waiting_for(self) -> str:
         """Why no messages can come now; "" if they can."""
@@ -244,8 +247,8 @@ class KafkaSource:
             return
         del self._astray[partition]
         self._next[partition] = offset
-        if partition in self._done:
-            self._done.discard(partition)
+        if partition in self._ends.reached:
+            self._ends.reached.discard(partition)
             self._hold({partition})
 
     def _hold(self, partitions: Iterable[Partition]) -> None:
@@ -255,7 +258,8 @@ class KafkaSource:
             (self._consumer.pause if self._paused else self._consumer.resume)(places)
 
     def _follow_topics(self) -> None:
-        wanted = tuple(self._topics())
+        window = self._topics()
+        wanted = tuple(self._nights.current(window) if self._nights else window)
         if wanted != self._subscribed:
             log.info("reading %s", ", ".join(wanted))
             callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
@@ -286,21 +290,13 @@ class KafkaSource:
         error = one.error()
         if error is None:
             self._complaints.answered()
-            return self._is_before_end((one.topic(), one.partition()), one.offset())
+            return self._ends.is_before((one.topic(), one.partition()), one.offset())
         if error.code() == KafkaError._PARTITION_EOF:
-            self._is_before_end((one.topic(), one.partition()), one.offset())
+            self._ends.is_before((one.topic(), one.partition()), one.offset())
         elif error.fatal() or error.code() in FENCED:
             raise StreamError(f"the group has no place for this worker: {error.str()}")
         elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # a nightly topic that is not there yet is no error
             self._complaints(error)
-        return False
-
-    def _is_before_end(self, partition: Partition, offset: int) -> bool:
-        if partition not in self._ends or offset < self._ends[partition]:
-            return True
-        if partition not in self._done:
-            self._done.add(partition)
-            self._consumer.pause([TopicPartition(*partition)])
         return False
 
     def _message(self, one: Any) -> Message:
@@ -353,9 +349,9 @@ class KafkaSource:
     def _forget(self, partitions: Iterable[TopicPartition]) -> None:
         gone = {(one.topic, one.partition) for one in partitions}
         self._assigned -= gone
-        self._done -= gone
+        self._ends.forget(gone)
         self._left |= gone
-        tables: tuple[dict[Partition, Any], ...] = (self._ends, self._next, self._first, self._owed, self._astray)
+        tables: tuple[dict[Partition, Any], ...] = (self._next, self._first, self._owed, self._astray)
         for table in tables:
             for partition in gone & table.keys():
                 del table[partition]
@@ -387,19 +383,7 @@ class KafkaSource:
             self._came |= came
 
     def _find_ends(self) -> None:
-        """Once the time to stop at is past, look up where it lies in each partition."""
-        unknown = self._assigned - self._ends.keys()
-        if self._until_s is None or not unknown or self._clock.now() < self._until_s:
-            return
-        wanted = [TopicPartition(*partition, int(self._until_s * 1000)) for partition in sorted(unknown)]
         try:
-            found = self._consumer.offsets_for_times(wanted, timeout=CALL_S)
-            ends = [from_end(self._consumer, one) for one in found]
+            self._ends.find(self._assigned, self._next)
         except KafkaException as error:
             self._complaints(error.args[0])
-            return
-        for one in ends:
-            partition = (one.topic, one.partition)
-            self._ends[partition] = one.offset
-            if one.offset <= max(self._next.get(partition, 0), begin(self._consumer, one)):
-                self._is_before_end(partition, one.offset)  # nothing left: no event would ever tell
