@@ -15,6 +15,7 @@ from realbogus.stream.dead_letters import DISPOSITION, HEAD_BYTES, PREFIX, STAGE
 from realbogus.stream.kafka.ownership import mender, partitions_in
 from realbogus.stream.nightly import MOST_NIGHTS, topics_of_the_night
 from realbogus.stream.protocols import Message, positions_after
+from realbogus.stream.waiting import Waiting
 
 PATTERN = "ztf_%Y%m%d_programid1"
 
@@ -154,3 +155,15 @@ def test_a_dead_letter_always_fits_its_topic(value, key, foreign, room):
     letter = dead_letter(one, Rejected(0, Reason.MALFORMED, "x" * 5000), "in.dlq", room)
     assert size_of(letter) <= room
     assert letter.value in (one.value, one.value[:HEAD_BYTES])
+
+
+def test_what_keeps_alerts_from_coming_is_told_once_it_lasts_and_when_it_is_over(caplog):
+    caplog.set_level("INFO")
+    waiting = Waiting()
+    for now, why in enumerate(
+        ["", *["starting"] * 3, *["there is no topic x yet"] * 8, "", *["no broker answers"] * 9]
+    ):
+        waiting.look(why, float(now))
+    assert caplog.messages == [
+        "waiting: there is no topic x yet", "no longer waiting", "waiting: no broker answers",
+    ]  # fmt: skip

@@ -29,6 +29,7 @@ from realbogus.stream.ledger import Ledger
 from realbogus.stream.protocols import Clock, Delivery, Message, Partition, Source, SystemClock, positions_after
 from realbogus.stream.results import Destinations, Results, results_of
 from realbogus.stream.review import Review, added, judged
+from realbogus.stream.waiting import Waiting
 from realbogus.telemetry import Health, Metrics
 
 log = logging.getLogger(__name__)
@@ -100,11 +101,13 @@ class Worker:
 
     def _run(self, stop: Callable[[], bool], until_idle_s: float | None) -> Ledger:
         busy: float | None = None
+        patience = Waiting()
         while not stop() and not (self.source.is_finished() and self.settle()):
             came = self.turn()
             waiting = self.hold() or self.source.waiting_for()
             self.health.turn(waiting)
             now = self.clock.monotonic()
+            patience.look(waiting, now)
             if came or busy is None or waiting:
                 busy = now
             elif until_idle_s is not None and now - busy >= until_idle_s:

@@ -68,6 +68,7 @@ class KafkaSource:
         self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
         self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
         self._came: set[Partition] = set()  # partitions of which nobody has told yet where we begin
+        self._absent: set[str] = set()  # topics that the client has told us are not there
         self._id = ""  # by which the group knew us when it last told us our partitions
         self._there: int | None = None  # partitions that the group reads; None = to be looked up
         self._paused, self._static = False, bool(instance)
@@ -150,6 +151,8 @@ class KafkaSource:
         """Why no messages can come now; "" if they can."""
         if self._complaints.silent:
             return "no broker answers"
+        if self._subscribed and self._absent.issuperset(self._subscribed):
+            return f"there is no topic {' nor '.join(self._subscribed)} yet"
         if self._since is None:
             return "the group has not told our partitions yet"
         return "" if self._assigned else f"no partition of {', '.join(self._subscribed)} is ours (yet)"
@@ -264,7 +267,7 @@ class KafkaSource:
             log.info("reading %s", ", ".join(wanted))
             callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
             self._consumer.subscribe(list(wanted), **callbacks)
-            self._subscribed = wanted
+            self._subscribed, self._absent = wanted, set()  # the client tells anew which are not there
 
     def _mend_group(self) -> None:
         """Join anew where partitions have no owner and nothing else would give them one."""
@@ -295,7 +298,9 @@ class KafkaSource:
             self._ends.is_before((one.topic(), one.partition()), one.offset())
         elif error.fatal() or error.code() in FENCED:
             raise StreamError(f"the group has no place for this worker: {error.str()}")
-        elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # a nightly topic that is not there yet is no error
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # no error: a nightly topic may be yet to come
+            self._absent.add(one.topic())
+        else:
             self._complaints(error)
         return False
 
@@ -332,6 +337,7 @@ class KafkaSource:
             self._id, self._left = now, self._left | self._assigned
         self._assigned |= came
         self._came |= came
+        self._absent -= {topic for topic, _ in came}
         self._changed("assign", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
