@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from realbogus.simulation import BOGUS_KINDS, Recipe
-from realbogus.simulation.defects import Defect, add_noise, draw_detector
+from realbogus.simulation.defects import LEAST_LOSS, Defect, _clouds, add_noise, draw_detector
 from realbogus.simulation.detection import detect, matched_filter, searchable
 from realbogus.simulation.engines import ENGINES
 from realbogus.simulation.exposure import (
@@ -267,3 +267,32 @@ def test_points_beyond_the_frame_are_not_sown():
     image = np.zeros((16, 16))
     sow(image, np.array([[-3.0, 5.0, 9.0], [15.5, 5.0, 9.0], [5.0, 20.0, 9.0]]))
     assert not image.any()
+
+
+def test_a_zero_point_takes_up_what_clouds_cost_all_its_calibrators_and_its_rms_tells_the_rest():
+    """What is really left in the light at the stars is what the calibrators of one ninth of the quadrant are told."""
+    places = np.array([[100.0, 40.0], [300.0, 400.0], [480.0, 250.0]])
+    at = places[:, 1].astype(int), places[:, 0].astype(int)
+    for seed in range(12):
+        light, bits = np.full((SIDE, SIDE), 1150.0), np.zeros((SIDE, SIDE), np.uint16)
+        lost = _clouds(rng(seed), light, bits, 150.0, places)
+        left = -2.5 * np.log10((light[at] - 150.0) / 1000.0)
+        assert lost.shape == (9, 3)
+        assert lost.mean() == pytest.approx(0.0, abs=1e-12)
+        assert np.abs(lost - left).max(axis=1).min() < 1e-12
+        marked = bits == int(Defect.FLUX_SCALE)
+        np.testing.assert_array_equal(marked, np.abs(2.5 * np.log10((light - 150.0) / 1000.0)) > LEAST_LOSS)
+
+
+def test_calibrators_scatter_by_what_was_done_to_the_frame():
+    recipe = Recipe(side=SIDE, stars_spread=0.0, **CALM)
+    scene = draw_scene(rng(26), recipe, 2461000.5)
+    how = draw_conditions(rng(27), recipe, 2461000.5, 2, 1.2)
+
+    def told(seed, **changes):
+        one = dataclasses.replace(recipe, **changes)
+        return expose(rng(seed), scene, one, how, draw_detector(rng(29), one)).damage.scale_rms
+
+    assert told(28, flat_error=0.0) == 0.0
+    assert 0.001 < told(28) < 0.02
+    assert all(told(seed, flux_failures=1.0) > 0.015 for seed in range(8))

@@ -25,11 +25,15 @@ from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.scoring import WANTED, Scorer
 from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, Recipe, Simulated, Truth, night
+from realbogus.simulation.defects import draw_detector
+from realbogus.simulation.exposure import make_reference
 from realbogus.simulation.history import NEIGHBOUR, forced_rows
 from realbogus.simulation.night import plan
 from realbogus.simulation.packet import cut, gzip_fits
+from realbogus.simulation.pointing import observe
+from realbogus.simulation.scene import draw_scene
 from realbogus.simulation.truth import Verdict
-from realbogus.simulation.ztf import _earlier_visits, exposure_id
+from realbogus.simulation.ztf import ZtfPackets, _calibration, _earlier_visits, exposure_id
 from realbogus.surveys import SURVEYS, recognise
 
 SMALL = Recipe(side=512, visits=2, stars_spread=0.4, variables=25.0, transients=12.0, asteroids=5.0)
@@ -99,6 +103,28 @@ def test_candids_are_unique_and_times_rise(alerts, records):
     assert times == sorted(times)
 
 
+def test_the_rms_of_a_zero_point_grows_by_what_clouds_did_to_its_calibrators():
+    clear, clouded = (_calibration(np.random.default_rng(1), 2, 26.0, rms) for rms in (0.0, 0.1))
+    assert clouded["magzpscirms"] == pytest.approx(np.hypot(clear["magzpscirms"], 0.1))
+    grown = clouded["magzpscirms"] / clear["magzpscirms"]
+    assert clouded["magzpsciunc"] == pytest.approx(grown * clear["magzpsciunc"])
+
+
+def test_packets_of_a_clouded_exposure_tell_it():
+    recipe = replace(QUICK, flux_failures=1.0)
+    pointing = plan(3, 0, recipe)
+    scene = draw_scene(pointing.rng(0), recipe, pointing.jd)
+    reference = make_reference(pointing.rng(1), scene, recipe, pointing.jd, pointing.band)
+    seen = observe(pointing.rng(4, 0), pointing, recipe, scene, reference, draw_detector(pointing.rng(2), recipe), 0)
+    assert seen is not None
+    seen = replace(seen, frame=replace(seen.frame, damage=replace(seen.frame.damage, scale_rms=0.3)))
+    made = list(ZtfPackets(pointing, recipe, scene, reference).of(pointing.rng(5), seen))
+    told = {next(fastavro.reader(io.BytesIO(one.packet)))["candidate"]["magzpscirms"] for one in made}
+    assert len(made) > 5
+    assert len(told) == 1
+    assert 0.3 < told.pop() < 0.35
+
+
 def test_history_lies_before_the_alert_and_within_thirty_days(records):
     for record in records:
         jd = record["candidate"]["jd"]
@@ -166,6 +192,9 @@ def test_truth_adds_up(alerts):
     for alert in alerts:
         assert alert.truth.real == (alert.truth.kind in REAL_KINDS)
         assert alert.truth.real == np.isfinite(alert.truth.true_mag)
+        if alert.truth.real:
+            share = 10.0 ** (-0.4 * (alert.truth.true_mag - alert.truth.magpsf))
+            assert alert.truth.share == pytest.approx(share, rel=1e-3)
 
 
 def test_known_asteroids_are_matched_and_nothing_else(alerts, records):

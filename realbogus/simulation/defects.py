@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from realbogus.simulation.exposure import Conditions
 
 Floats = NDArray[np.float64]
+CALIBRATORS = 18.0, 14.0  # mag: the faintest and the brightest star that a zero point is fitted to
+QUADRANT = 3  # frames a side: a photometric solution is fitted to the stars of them all
+LEAST_LOSS = 0.015  # mag: what clouds must do to a place for it to be marked
 BLOCK = 10  # pixels: the pipeline masks saturated cores and uncovered edges in blocks of about this size
 
 
@@ -52,6 +55,7 @@ class Damage:
 
     bits: NDArray[np.uint16]
     masked: NDArray[np.bool_]
+    scale_rms: float = 0.0  # mag: of what flat and clouds did to the calibrators, about the zero point fitted to them
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,11 @@ def damage_science(
     for chance, draw in ((recipe.trails, _trail), (recipe.aircraft, _aircraft), (recipe.glints, _glints)):
         if rng.random() < chance:
             draw(rng, light, bits, how.psf.fwhm_px, math.sqrt(how.sky_dn / how.gain))
-    light *= _flat(rng, bits, recipe)
+    flat, calibrators = _flat(rng, bits, recipe), _calibrators(scene, how, light.shape)
+    light *= flat
+    lost = -2.5 * np.log10(flat[calibrators[:, 1].astype(int), calibrators[:, 0].astype(int)])
     if rng.random() < recipe.flux_failures:
-        _flux_failure(rng, light, bits, how.sky_dn)
+        lost = lost + _clouds(rng, light, bits, how.sky_dn, calibrators)
     image = add_noise(rng, light, how.gain, how.read_noise, recipe.pixel_flat, recipe.noise_correlation)
     for _ in range(int(rng.poisson(recipe.cosmic_rays))):
         cosmic_ray(rng, image, bits)
@@ -98,7 +104,7 @@ def damage_science(
     if rng.random() < recipe.amplifier_steps:
         _amplifier_step(rng, image, bits, math.sqrt(how.sky_dn / how.gain))
     masked = _saturate(image, bits, recipe.saturation_dn)
-    return image, Damage(bits, masked)
+    return image, Damage(bits, masked, float(lost.std()))
 
 
 def damage_reference(rng: np.random.Generator, image: Image, recipe: Recipe, stars: Floats) -> Damage:
@@ -112,9 +118,9 @@ def damage_reference(rng: np.random.Generator, image: Image, recipe: Recipe, sta
     return Damage(bits, masked)
 
 
-def bright_stars(scene: Scene, how: Conditions, faint: float = 14.5) -> Floats:
-    """Where the stars brighter than this fall on the frame: (N, 3) x, y, flux in DN."""
-    rows = np.flatnonzero(scene.stars.mag < faint)
+def bright_stars(scene: Scene, how: Conditions, faint: float = 14.5, bright: float = -np.inf) -> Floats:
+    """Where the stars between these magnitudes fall on the frame: (N, 3) x, y, flux in DN."""
+    rows = np.flatnonzero((scene.stars.mag > bright) & (scene.stars.mag < faint))
     x, y = scene.stars.x[rows] + scene.stars.moved_x[rows], scene.stars.y[rows] + scene.stars.moved_y[rows]
     dx, dy = how.mapping.shift(x, y, scene.side)
     return np.stack([x + dx, y + dy, 10.0 ** (-0.4 * (scene.stars.mag[rows] - how.zero_point))], axis=1)
@@ -263,14 +269,34 @@ def _aircraft(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], 
     bits[np.abs(middle) < half + 2.0 * sigma] |= np.uint16(Defect.TRAIL)
 
 
-def _flux_failure(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], sky: float) -> None:
-    """A thin cloud's edge, or a failed photometric solution: part of the frame, or all, is fainter by some per cent."""
-    depth = rng.choice([-1.0, 1.0]) * float(np.exp(rng.uniform(np.log(0.03), np.log(0.25))))
-    share = np.full(light.shape, 1.0)
-    if rng.random() < 0.5:
-        share = 0.5 * (1.0 + np.tanh(_line(rng, light.shape) / rng.uniform(30.0, 150.0)))
-    light -= depth * share * np.maximum(light - sky, 0.0)
-    bits[share > 0.5] |= np.uint16(Defect.FLUX_SCALE)
+def _calibrators(scene: Scene, how: Conditions, shape: tuple[int, ...]) -> Floats:
+    """Places on the frame of the stars that a zero point is fitted to: (N, 2) x, y. Its middle where there is none."""
+    places = bright_stars(scene, how, *CALIBRATORS)[:, :2]
+    inside = ((places >= 0.0) & (places < [shape[1], shape[0]])).all(axis=1)
+    return places[inside] if inside.any() else np.array([[0.5 * shape[1], 0.5 * shape[0]]])
+
+
+def _clouds(rng: np.random.Generator, light: Image, bits: NDArray[np.uint16], sky: float, stars: Floats) -> Floats:
+    """The edge of a thin cloud over the quadrant, of which the frame is a ninth; sources behind it are fainter.
+
+    The zero point is fitted to the calibrators of the whole quadrant and takes up what all of them lost: only
+    differences from their mean are left in the light. stars (N, 2) are those on the frame, and the other ninths are
+    taken to have theirs at the same places. Returns the magnitudes that each of them differs by, (9, N).
+    """
+    rows, columns = light.shape
+    depth, width = float(np.exp(rng.uniform(np.log(0.06), np.log(0.5)))), rng.uniform(30.0, 150.0)
+    edge, frame = _draw_line(rng, QUADRANT * rows, QUADRANT * columns), rng.integers(0, QUADRANT, 2)
+
+    def lost(x: Floats, y: Floats) -> Floats:
+        return np.asarray(0.5 * depth * (1.0 + np.tanh(_beside(edge, x, y) / width)))
+
+    corners = np.array([(i * columns, j * rows) for j in range(QUADRANT) for i in range(QUADRANT)])
+    of_stars = lost(stars[:, 0] + corners[:, :1], stars[:, 1] + corners[:, 1:])
+    y, x = np.ogrid[:rows, :columns]
+    here = lost(x + frame[0] * columns, y + frame[1] * rows) - of_stars.mean()
+    light -= (1.0 - 10.0 ** (-0.4 * here)) * np.maximum(light - sky, 0.0)
+    bits[np.abs(here) > LEAST_LOSS] |= np.uint16(Defect.FLUX_SCALE)
+    return np.asarray(of_stars - of_stars.mean())
 
 
 def _crosstalk(rng: np.random.Generator, image: Image, bits: NDArray[np.uint16], sky: float, full: float) -> None:
@@ -295,10 +321,19 @@ def _amplifier_step(rng: np.random.Generator, image: Image, bits: NDArray[np.uin
 
 def _line(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
     """Signed distance in pixels of each pixel from a random line through the frame."""
-    rows, columns = shape
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return _beside(_draw_line(rng, *shape), x, y)
+
+
+def _draw_line(rng: np.random.Generator, rows: int, columns: int) -> tuple[float, float, float]:
+    """A random line through a field: its angle, and x and y of a point on it."""
     angle = rng.uniform(0, np.pi)
-    x0, y0 = rng.uniform(0.1, 0.9) * columns, rng.uniform(0.1, 0.9) * rows
-    y, x = np.ogrid[:rows, :columns]
+    return angle, rng.uniform(0.1, 0.9) * columns, rng.uniform(0.1, 0.9) * rows
+
+
+def _beside(line: tuple[float, float, float], x: Floats, y: Floats) -> Floats:
+    """Signed distance of places from a line."""
+    angle, x0, y0 = line
     return np.asarray((x - x0) * math.sin(angle) - (y - y0) * math.cos(angle))
 
 

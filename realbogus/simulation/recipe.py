@@ -81,7 +81,7 @@ class Recipe:
     glints: float = 0.02
     crosstalk: float = 0.05
     amplifier_steps: float = 0.03
-    flux_failures: float = 0.03  # share of exposures with a cloud's edge or a failed photometric solution
+    flux_failures: float = 0.03  # share of exposures with a cloud's edge somewhere on the quadrant
     ghosts: float = 0.1
     flat_error: float = 0.006  # of the slow waves of the flat field
     pixel_flat: float = 0.012  # of single pixels

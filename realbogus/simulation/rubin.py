@@ -154,7 +154,7 @@ class RubinPackets:
             candid=source["diaSourceId"], object_id=str(source["diaObjectId"] or f"SS{source['ssObjectId']}"),
             real=verdict.real, kind=verdict.kind, snr=source["snr"],
             magpsf=ZERO_POINT_MAG - 2.5 * math.log10(max(abs(source["psfFlux"]), 1e-3)), true_mag=mag,
-            sign=-1 if source["isNegative"] else 1, exposure=source["visit"] * 200 + self.detector,
+            share=verdict.share, sign=-1 if source["isNegative"] else 1, exposure=source["visit"] * 200 + self.detector,
             night=self.pointing.night, field=self.pointing.field, detector=self.detector, band=source["band"],
             seeing_px=seen.frame.conditions.psf.fwhm_px,
             source=f"{run_name}/{verdict.source}" if verdict.source else "", host=host, recipe=self.recipe.name,

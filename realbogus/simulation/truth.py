@@ -52,6 +52,7 @@ class Truth:
     snr: float  # of the peak in the detection image
     magpsf: float  # as measured
     true_mag: float  # of the change, NaN for bogus
+    share: float  # of the measured flux that a true change of its sign within reach makes up; 0 = there is none
     sign: int  # +1 brighter than the template, -1 fainter
     exposure: int  # pid: same for all detections of one exposure and detector
     night: int  # nid
@@ -91,6 +92,7 @@ class Verdict:
     kind: str
     change: Change | None = None
     source: str = ""
+    share: float = 0.0  # see Truth
 
     @property
     def real(self) -> bool:
@@ -121,30 +123,28 @@ def judge(found: Candidates, around: Surroundings) -> list[Verdict]:
 def _judge_one(found: Candidates, row: int, around: Surroundings, tree: cKDTree, changes: cKDTree | None) -> Verdict:
     x, y, sign = float(found["x"][row]), float(found["y"][row]), float(found["sign"][row])
     flux, error = float(found["flux"][row]), float(found["flux_error"][row])
-    change = _change_under(x, y, sign, flux, error, around, changes)
-    if change is not None:
-        return Verdict(change.event.kind, change, f"event{change.event.serial}")
+    change = _change_under(x, y, sign, around, changes)
+    share = abs(change.flux) / max(flux, error) if change else 0.0
+    if change is not None and abs(change.flux) > max(LEAST_SHARE * flux, 2.0 * error):
+        return Verdict(change.event.kind, change, f"event{change.event.serial}", share)
     kind = _defect_under(x, y, around)
     source, displaced = _source_under(x, y, around, tree)
     name = f"source{source}" if source >= 0 else ""
     if kind:
-        return Verdict(kind, None, name if kind in ("saturation", "spike") else "")
+        return Verdict(kind, None, name if kind in ("saturation", "spike") else "", share)
     if source < 0:
-        return Verdict("noise")
+        return Verdict("noise", share=share)
     if displaced > DIPOLE_PX:
-        return Verdict("dipole", None, name)
-    return Verdict("flux_scale" if _marked(x, y, around, Defect.FLUX_SCALE) else "residual", None, name)
+        return Verdict("dipole", None, name, share)
+    return Verdict("flux_scale" if _marked(x, y, around, Defect.FLUX_SCALE) else "residual", None, name, share)
 
 
-def _change_under(
-    x: float, y: float, sign: float, flux: float, error: float, around: Surroundings, tree: cKDTree | None
-) -> Change | None:
-    """The strongest true change that explains the detection, if any."""
+def _change_under(x: float, y: float, sign: float, around: Surroundings, tree: cKDTree | None) -> Change | None:
+    """The strongest true change of this sign within reach, if any."""
     if tree is None:
         return None
     near = tree.query_ball_point((x, y), 1.0 + 0.4 * around.fwhm_px)
-    fitting = [around.changes[k] for k in near]
-    fitting = [c for c in fitting if c.flux * sign > max(LEAST_SHARE * flux, 2.0 * error)]
+    fitting = [around.changes[k] for k in near if around.changes[k].flux * sign > 0.0]
     return max(fitting, key=lambda c: abs(c.flux), default=None)
 
 

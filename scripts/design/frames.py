@@ -4,7 +4,7 @@
     python scripts/design/frames.py make windy 8002 160 FOLDER/train
     python scripts/design/frames.py make steady 9001 700 FOLDER/test
     python scripts/design/frames.py make windy 9002 300 FOLDER/test
-    python scripts/design/frames.py judge FOLDER [--packets ztf.tar.xz --manifest manifest.csv]
+    python scripts/design/frames.py judge FOLDER [--also zp_rms] [--packets ztf.tar.xz --manifest manifest.csv]
 
 `make RECIPE SEED POINTINGS FOLDER` simulates, measures the features of a model and keeps these with the truth, in
 blocks of ten pointings; blocks that are there already are left alone, so it can be stopped and taken up again, and run
@@ -14,8 +14,9 @@ nights.
 `judge` fits extra trees on each recipe's training blocks and on both, calibrates them on out-of-fold scores (no field
 on both sides), and tests on the test blocks: missed detections at 1 and 0.1 % false positives with 95 % intervals
 resampled by exposure, by S/N and by class, the calibration at 1:1 and after the prior's correction at 1:100, and
-whether a budget is met within Poisson error. One JSON object goes to stdout. What it found:
-realbogus/docs/simulation.md.
+whether a budget is met within Poisson error. --also gives the forests features beyond the set; then one without these
+is told too. --compare adds the learning curve and choices of sets and leaves. One JSON object goes to stdout. What it
+found: realbogus/docs/simulation.md.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ from realbogus.training.examples import Examples
 from realbogus.training.fit import Recipe, fit, out_of_fold
 from realbogus.training.labelled import Tally, batches
 
-FEATURES = "full-2"  # are kept; judge takes them or some
+ALSO = ("zp_rms",)  # real packets before schema 3 lack it, so that no set has it
+KEPT = FEATURE_SETS["full-2"] + ALSO  # judge takes them or some
 BLOCK = 10  # pointings
 ALIKE = ("glint", "crosstalk", "flux_scale")  # bogus that look like a source that came or changed
+AMBIGUOUS = 0.3, 0.7  # share of the measured flux that truly changed; from 0.5 on it is real
 SNR = ((0.0, 7.0), (7.0, 15.0), (15.0, np.inf))
 TEXT = {"kind": "U16", "recipe": "U16"}
-TOLD = ("candid", "real", "kind", "snr", "sign", "exposure", "night", "field", "recipe")
+TOLD = ("candid", "real", "kind", "snr", "sign", "share", "exposure", "night", "field", "recipe")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def measured(messages: Iterator[bytes]) -> tuple[NDArray[np.float32], list[int]]
     """Features of packets and their candids."""
     parts, candids = [], []
     for batch in batches(messages, "ztf", Tally(), lambda _: None):
-        parts.append(extract(batch, FEATURE_SETS[FEATURES]))
+        parts.append(extract(batch, KEPT))
         candids += batch.candid.tolist()
     return np.concatenate(parts), candids
 
@@ -114,7 +117,7 @@ class Judge:
     """A forest of the shipped kind with its calibration, both of training rows alone."""
 
     def __init__(self, train: Table, names: Sequence[str], recipe: Recipe) -> None:
-        self.columns = [FEATURE_SETS[FEATURES].index(name) for name in names]
+        self.columns = [KEPT.index(name) for name in names]
         rows = examples(train, self.columns, names)
         self.held = out_of_fold(rows, by_field(train), replace(recipe, trees=max(recipe.trees // 3, 1)), threads=1)
         self.forest = fit(rows, recipe, threads=1)
@@ -228,12 +231,12 @@ def budget(judge: Judge, score: NDArray[np.float64], test: Table, per_night: flo
     }  # fmt: skip
 
 
-def without(score: NDArray[np.float64], test: Table) -> dict[str, Any]:
-    """The ranking if bogus that one packet cannot tell from a real source did not count, and their share of bogus."""
-    alike = np.isin(test.truth["kind"], ALIKE)
-    rows = np.flatnonzero(~alike)
+def without(score: NDArray[np.float64], test: Table, left_out: NDArray[np.bool_]) -> dict[str, Any]:
+    """The ranking if some rows did not count, and their share of bogus and of real."""
+    rows = np.flatnonzero(~left_out)
     found = {
-        "share_of_bogus": round(float(alike.sum() / (~test.real).sum()), 4),
+        "share_of_bogus": round(float(left_out[~test.real].mean()), 4),
+        "share_of_real": round(float(left_out[test.real].mean()), 4),
         **ranking(score[rows], test.rows(rows)),
     }
     return {**found, "snr": {name: told["mdr_at_fpr_1"] for name, told in by_snr(score[rows], test.rows(rows)).items()}}
@@ -244,7 +247,7 @@ def learning(train: Table, test: Table, names: Sequence[str], recipe: Recipe) ->
     fold, found = by_field(train, 16), []
     for parts in (1, 2, 4, 8, 16):
         rows = train.rows(fold < parts)
-        columns = [FEATURE_SETS[FEATURES].index(name) for name in names]
+        columns = [KEPT.index(name) for name in names]
         score = fit(examples(rows, columns, names), recipe, threads=1).score(np.ascontiguousarray(test.X[:, columns]))
         found.append({"learnt_from": len(rows.X), **ranking(score, test)})
     return found
@@ -255,7 +258,7 @@ def chosen(train: Table) -> dict[str, Any]:
     found = {}
     for names in ("fast-2", "full-2"):
         for leaf in (2, 5):
-            columns = [FEATURE_SETS[FEATURES].index(name) for name in FEATURE_SETS[names]]
+            columns = [KEPT.index(name) for name in FEATURE_SETS[names]]
             rows = examples(train, columns, FEATURE_SETS[names])
             held = out_of_fold(rows, by_field(train), Recipe(trees=80, boosted=40, least_leaf=leaf), threads=1)
             found[f"{names}, leaf {leaf}"] = {
@@ -279,10 +282,11 @@ def on_packets(judges: dict[str, Judge], packets: Sequence[str], manifest: Path)
 
 
 def judged(
-    folder: Path, set_name: str, recipe: Recipe, packets: Sequence[str], manifest: Path | None
-) -> dict[str, Any]:
+    folder: Path, set_name: str, also: Sequence[str], recipe: Recipe, compare: bool, packets: Sequence[str],
+    manifest: Path | None,
+) -> dict[str, Any]:  # fmt: skip
     """Everything, as one object."""
-    train, test, names = read(folder / "train"), read(folder / "test"), FEATURE_SETS[set_name]
+    train, test, names = read(folder / "train"), read(folder / "test"), (*FEATURE_SETS[set_name], *also)
     fewer = replace(recipe, trees=max(recipe.trees // 4, 1))  # for what is only compared
     of = {name: (train.truth["recipe"] == name, test.truth["recipe"] == name) for name in set(train.truth["recipe"])}
     found: dict[str, Any] = {"train": {"rows": len(train.X), "real": int(train.real.sum())}, "tests": {}}
@@ -290,19 +294,25 @@ def judged(
     judges = {"both": both, **{name: Judge(train.rows(rows), names, fewer) for name, (rows, _) in sorted(of.items())}}
     everything = np.ones(len(test.X), bool)
     pairs = [("both", "both", everything), *(("both", name, rows) for name, (_, rows) in sorted(of.items()))]
+    if also:
+        judges["plain"] = Judge(train, FEATURE_SETS[set_name], recipe)
+        pairs.insert(1, ("plain", "both", everything))
     pairs += [(name, other, rows) for name in sorted(of) for other, (_, rows) in sorted(of.items())]
     for trained, tested, rows in track(pairs, "judging"):
         judge, part = judges[trained], test.rows(rows)
         score = judge.score(part.X)
         told = found["tests"][f"{trained} -> {tested}"] = {**ranking(score, part), "snr": by_snr(score, part)}
-        if trained in ("both", tested):
+        if trained in ("both", "plain", tested):
+            share = part.truth["share"]
             told |= {
-                "classes": by_class(score, part), "without_those_alike": without(score, part),
+                "classes": by_class(score, part),
+                "without_those_alike": without(score, part, np.isin(part.truth["kind"], ALIKE)),
+                "without_ambiguous": without(score, part, (share > AMBIGUOUS[0]) & (share < AMBIGUOUS[1])),
                 "calibration": calibrated(judge, score, part),
                 "budgets": [budget(judge, score, part, n) for n in (500.0, float(part.real.sum() // 4))],
             }  # fmt: skip
-    found["learning"] = learning(train, test, names, fewer)
-    found["chosen"] = chosen(train)
+    if compare:
+        found |= {"learning": learning(train, test, names, fewer), "chosen": chosen(train)}
     if packets and manifest:
         found["on_packets"] = on_packets(judges, packets, manifest)
     return found
@@ -324,6 +334,8 @@ def main() -> None:
     judging.add_argument("--boosted", type=int, default=100)
     judging.add_argument("--least-leaf", type=int, default=5)
     judging.add_argument("--feature-set", default="fast-2", choices=["fast-2", "full-2"])
+    judging.add_argument("--also", nargs="+", default=[], choices=ALSO)
+    judging.add_argument("--compare", action="store_true")
     judging.add_argument("--packets", nargs="+", default=[])
     judging.add_argument("--manifest", type=Path)
     options = parser.parse_args()
@@ -332,7 +344,8 @@ def main() -> None:
         make(options.recipe, options.seed, options.pointings, options.folder, (number, count))
     else:
         recipe = Recipe(trees=options.trees, boosted=options.boosted, least_leaf=options.least_leaf)
-        found = judged(options.folder, options.feature_set, recipe, options.packets, options.manifest)
+        told_by = options.feature_set, options.also, recipe, options.compare
+        found = judged(options.folder, *told_by, options.packets, options.manifest)
         json.dump(found, sys.stdout, indent=1)
         print()
 
