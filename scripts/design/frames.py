@@ -303,14 +303,16 @@ def judged(
         score = judge.score(part.X)
         told = found["tests"][f"{trained} -> {tested}"] = {**ranking(score, part), "snr": by_snr(score, part)}
         if trained in ("both", "plain", tested):
-            share = part.truth["share"]
             told |= {
                 "classes": by_class(score, part),
-                "without_those_alike": without(score, part, np.isin(part.truth["kind"], ALIKE)),
-                "without_ambiguous": without(score, part, (share > AMBIGUOUS[0]) & (share < AMBIGUOUS[1])),
                 "calibration": calibrated(judge, score, part),
                 "budgets": [budget(judge, score, part, n) for n in (500.0, float(part.real.sum() // 4))],
             }  # fmt: skip
+        if tested == "both":
+            alike, share = np.isin(part.truth["kind"], ALIKE), part.truth["share"]
+            unclear = (share > AMBIGUOUS[0]) & (share < AMBIGUOUS[1])
+            left_out = {"alike": alike, "ambiguous": unclear, "alike_and_ambiguous": alike | unclear}
+            told["without"] = {name: without(score, part, rows) for name, rows in left_out.items()}
     if compare:
         found |= {"learning": learning(train, test, names, fewer), "chosen": chosen(train)}
     if packets and manifest:
@@ -332,6 +334,8 @@ def main() -> None:
     judging.add_argument("folder", type=Path)
     judging.add_argument("--trees", type=int, default=600)
     judging.add_argument("--boosted", type=int, default=100)
+    judging.add_argument("--boosted-leaves", type=int, default=8)
+    judging.add_argument("--boosted-share", type=float, default=0.25)
     judging.add_argument("--least-leaf", type=int, default=5)
     judging.add_argument("--feature-set", default="fast-2", choices=["fast-2", "full-2"])
     judging.add_argument("--also", nargs="+", default=[], choices=ALSO)
@@ -343,7 +347,8 @@ def main() -> None:
         number, count = (int(part) for part in options.part.split("/"))
         make(options.recipe, options.seed, options.pointings, options.folder, (number, count))
     else:
-        recipe = Recipe(trees=options.trees, boosted=options.boosted, least_leaf=options.least_leaf)
+        names = ("trees", "boosted", "boosted_leaves", "boosted_share", "least_leaf")
+        recipe = Recipe(**{name: getattr(options, name) for name in names})
         told_by = options.feature_set, options.also, recipe, options.compare
         found = judged(options.folder, *told_by, options.packets, options.manifest)
         json.dump(found, sys.stdout, indent=1)
