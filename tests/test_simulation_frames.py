@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from realbogus.simulation import BOGUS_KINDS, Recipe
+from realbogus.simulation.convolution import convolve_all, convolve_varying
 from realbogus.simulation.defects import LEAST_LOSS, Defect, _clouds, add_noise, draw_detector
 from realbogus.simulation.detection import detect, matched_filter, searchable
 from realbogus.simulation.engines import ENGINES
 from realbogus.simulation.exposure import (
     LANCZOS,
     common_fraction,
-    convolve_varying,
     draw_conditions,
     expose,
     make_reference,
@@ -65,6 +65,28 @@ def test_convolution_by_transform_agrees_with_the_plain_sum():
     padded = np.pad(image, 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
     np.testing.assert_allclose(fast, (windows * kernel[0, ::-1, ::-1]).sum(axis=(2, 3)), atol=1e-4)  # single precision
+
+
+@pytest.mark.parametrize(("side", "shape"), [(21, (150, 240)), (31, (97, 98)), (5, (1, 300))])
+def test_convolution_in_tiles_agrees_with_the_plain_sum(side, shape):
+    random = rng(side)
+    images, kernels = random.normal(0, 1, (2, *shape)), random.normal(0, 1, (3, side, side))
+    fast = convolve_all(list(images), [[kernels[0], kernels[1]], [None, kernels[2]]], margin=1)
+    windows = [np.lib.stride_tricks.sliding_window_view(np.pad(i, side // 2 + 1), (side, side)) for i in images]
+    one, two, three = (
+        np.einsum("jivu,vu->ji", w, k[::-1, ::-1]) for w, k in zip([*windows, windows[1]], kernels, strict=True)
+    )
+    np.testing.assert_allclose(fast, [one + two, three], atol=1e-6 * side**2)  # single precision
+
+
+def test_a_wave_stays_a_wave_across_the_seams_of_tiles():
+    y, x = np.mgrid[:SIDE, :SIDE]
+    wave = np.cos(0.05 * x + 0.11 * y)
+    kernel = PSF(2.4, 3.0, 0.0, 0.0).image(10)
+    blurred = convolve_all([wave], [[kernel]])[0][10:-10, 10:-10]
+    v, u = np.mgrid[-10:11, -10:11]
+    passes = (kernel * np.cos(0.05 * u + 0.11 * v)).sum()  # a symmetric kernel only makes a wave weaker
+    np.testing.assert_allclose(blurred, passes * wave[10:-10, 10:-10], atol=3e-6)
 
 
 def test_resampling_weights_sum_to_one_and_leave_whole_pixels_alone():

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from realbogus.simulation.exposure import convolve_varying
+from realbogus.simulation.convolution import convolve_all
 from realbogus.simulation.optics import Image
 from realbogus.simulation.photometry import aperture, box_counts, core_width, psf_fit, ring_median, windowed
 
@@ -86,18 +86,13 @@ def matched_filter(
 ) -> tuple[Image, Image]:
     """Signal to noise of a point source at each pixel, and the difference convolved with the PSF. NaN counts as 0."""
     missing = ~np.isfinite(difference)
-    signal = convolve(np.where(missing, 0.0, difference), psf[::-1, ::-1])
-    power = convolve(np.where(missing, 0.0, variance), psf[::-1, ::-1] ** 2)
+    images, turned = [np.where(missing, 0.0, image) for image in (difference, variance)], psf[::-1, ::-1]
+    signal, power = np.asarray(convolve_all(images, [[turned, None], [None, turned**2]]), np.float64)
     if astrometric is not None:
         power = power + astrometric
     score = signal / np.sqrt(np.maximum(power, 1e-9))
     score[missing] = 0.0
     return score, signal
-
-
-def convolve(image: Image, kernel: Image) -> Image:
-    """Convolution with a small odd kernel, same shape, zeros outside."""
-    return convolve_varying(image, kernel[None])
 
 
 def _robust(image: Image) -> float:

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from realbogus.simulation.detection import Searchable, convolve, searchable
+from realbogus.simulation.convolution import convolve
+from realbogus.simulation.detection import Searchable, searchable
 from realbogus.simulation.exposure import Conditions, Reference, add_slopes
 from realbogus.simulation.optics import PSF, Image, believed_psf
 from realbogus.simulation.recipe import Recipe

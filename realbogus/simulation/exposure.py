@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
+from realbogus.simulation.convolution import convolve_varying
 from realbogus.simulation.defects import Damage, Detector, bright_stars, damage_reference, damage_science
-from realbogus.simulation.optics import POWERS, PSF, Image, draw_psf, paint_points, polynomial, sow, spatial_psf
+from realbogus.simulation.optics import PSF, Image, draw_psf, paint_points, polynomial, sow, spatial_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_galaxies
 
@@ -207,41 +207,6 @@ def _blurred_light(
     layer = paint_galaxies(moved, flux, (shape[0], shape[1]), pad)
     sow(layer, faint)
     return convolve_varying(layer, spatial_psf(how.psf, 15))
-
-
-def fast_size(shape: tuple[int, ...], kernel_side: int) -> tuple[int, int]:
-    """The size to which frames are padded before they are transformed."""
-    rows, columns = (scipy.fft.next_fast_len(n + kernel_side - 1, real=True) for n in shape)
-    return rows, columns
-
-
-def kernel_spectrum(kernel: Image, size: tuple[int, int]) -> NDArray[np.complex64]:
-    """The transform of a small kernel padded to this size; its empty rows are not transformed on the way."""
-    rows = scipy.fft.rfft(kernel.astype(np.float32), size[1], axis=1)
-    return np.asarray(scipy.fft.fft(rows, size[0], axis=0))
-
-
-def convolve_varying(image: Image, kernels: NDArray[np.float64]) -> Image:
-    """image convolved with sum_k p_k(u, v) K_k, p the first len(kernels) terms of the surface at the output pixel."""
-    size = fast_size(image.shape, kernels.shape[1])
-    spectrum = scipy.fft.rfft2(image.astype(np.float32), size)  # single precision errs by 1e-6 of the brightest pixel
-    r = kernels.shape[1] // 2
-    v, u = (np.linspace(-1, 1, n, dtype=np.float32) for n in image.shape)
-    out = np.zeros(image.shape)
-    for kernel, powers in zip(kernels, POWERS, strict=False):
-        blurred = scipy.fft.irfft2(spectrum * kernel_spectrum(kernel, size), size, overwrite_x=True)
-        _add_term(out, blurred, r, v ** powers[0], u ** powers[1])
-    return out
-
-
-@njit(cache=True)
-def _add_term(
-    out: Image, blurred: NDArray[np.float32], margin: int, v: NDArray[np.float32], u: NDArray[np.float32]
-) -> None:
-    """Add v u blurred, without its margin, to out."""
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[j, i] += v[j] * u[i] * blurred[j + margin, i + margin]
 
 
 @njit(cache=True)

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from realbogus.simulation.exposure import convolve_varying
+from realbogus.simulation.convolution import convolve_varying
 from realbogus.simulation.optics import Image, polynomial, surface
 
 Floats = NDArray[np.float64]

@@ -15,10 +15,9 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
-from realbogus.simulation.exposure import fast_size, kernel_spectrum
+from realbogus.simulation.convolution import convolve_all
 from realbogus.simulation.optics import Image, Singles
 
-Spectrum = NDArray[np.complex64]
 GRID = 64  # pixels: kernels are worked out on a square of this side; their wings are far shorter
 RADIUS = 10  # pixels: kernels and PSFs are cut to a square of 2 RADIUS + 1
 DARKEST = -0.2  # of the variance of plain sky: no pixel is believed to have less by more than this
@@ -52,36 +51,35 @@ def zogy(new: Half, reference: Half, registration_px: float, calibration: float 
     registration_px is the rms error an axis of their alignment, calibration that of their fluxes, relative; S_corr
     takes both for noise.
     """
-    shape, side = new.image.shape, 2 * RADIUS + 1
-    size = fast_size(shape, side)
     difference, score_new, score_reference, transfer = _kernels(new, reference)
-    spectra = [scipy.fft.rfft2(half.image.astype(np.float32), size) for half in (new, reference)]
-    proper = _back(_passed(spectra[0], difference[0], size) - _passed(spectra[1], difference[1], size), size)
-    matched = [
-        _back(_passed(spectra[0], score_new, size), size),
-        _back(_passed(spectra[1], score_reference, size), size),
-    ]
     squares = score_new**2, score_reference**2
-    # The variance is that of plain sky plus so much for each count, so that frames need not be transformed again.
-    light = [_passed(spectrum, np.float32(half.of_light) * square, size)
-             for spectrum, half, square in zip(spectra, (new, reference), squares, strict=True)]  # fmt: skip
+    # The variance is that of plain sky plus so much for each count, so it comes from the same two transforms.
+    proper, old, young, power = convolve_all(
+        [new.image, reference.image],
+        [
+            [difference[0], -difference[1]],
+            [None, score_reference],
+            [score_new, None],
+            [new.of_light * squares[0], reference.of_light * squares[1]],
+        ],
+        margin=1,
+    )
     plain = float(squares[0].sum() * new.sigma**2 + squares[1].sum() * reference.sigma**2)
-    power = _back(light[0] + light[1], size)
-    scores = _scored(shape, matched[0], matched[1], power, plain, registration_px**2, calibration**2)
-    return Proper(_inner(proper, shape), transfer, *scores)
+    scores = _scored(young, old, power, plain, registration_px**2, calibration**2)
+    return Proper(np.asarray(proper[1:-1, 1:-1], np.float64), transfer, *scores)
 
 
 @njit(cache=True, error_model="numpy")
 def _scored(
-    shape: tuple[int, int], new: Singles, old: Singles, power: Singles, plain: float, registration: float,
-    calibration: float,
-) -> tuple[Image, Image]:  # fmt: skip
-    """S_corr and S from the two parts of S and the noise of sources, all with the margin of the kernel."""
+    new: Singles, old: Singles, power: Singles, plain: float, registration: float, calibration: float
+) -> tuple[Image, Image]:
+    """S_corr and S from the two parts of S and the noise of sources, all with a margin of one pixel."""
+    shape = new.shape[0] - 2, new.shape[1] - 2
     score, filtered = np.empty(shape), np.empty(shape)
     for j in range(shape[0]):
-        v = j + RADIUS
+        v = j + 1
         for i in range(shape[1]):
-            u = i + RADIUS
+            u = i + 1
             noise = plain + max(power[v, u], DARKEST * plain) + calibration * new[v, u] ** 2
             for part in (new, old):
                 down, right = 0.5 * (part[v + 1, u] - part[v - 1, u]), 0.5 * (part[v, u + 1] - part[v, u - 1])
@@ -120,17 +118,3 @@ def _small(spectrum: NDArray[np.complex128]) -> Image:
     """The kernel of a transform, cut to its middle."""
     whole = np.roll(scipy.fft.irfft2(spectrum, (GRID, GRID)), (RADIUS, RADIUS), (0, 1))
     return np.ascontiguousarray(whole[: 2 * RADIUS + 1, : 2 * RADIUS + 1])
-
-
-def _passed(spectrum: Spectrum, kernel: Image, size: tuple[int, int]) -> Spectrum:
-    return np.asarray(spectrum * kernel_spectrum(kernel, size))
-
-
-def _back(spectrum: Spectrum, size: tuple[int, int]) -> Singles:
-    """The frame of a product of transforms, with the margin of the kernel."""
-    return np.asarray(scipy.fft.irfft2(spectrum, size, overwrite_x=True))
-
-
-def _inner(whole: Singles, shape: tuple[int, ...]) -> Image:
-    """It without that margin."""
-    return np.asarray(whole[RADIUS : RADIUS + shape[0], RADIUS : RADIUS + shape[1]], np.float64)
