@@ -15,16 +15,19 @@ from realbogus.simulation.detection import detect, matched_filter, searchable
 from realbogus.simulation.engines import ENGINES
 from realbogus.simulation.exposure import (
     LANCZOS,
+    PAD,
+    Mapping,
     common_fraction,
     draw_conditions,
     expose,
     make_reference,
     register,
 )
+from realbogus.simulation.medians import median, spread
 from realbogus.simulation.night import plan
 from realbogus.simulation.optics import PSF, draw_psf, paint_points, sow, spatial_psf
 from realbogus.simulation.pointing import observe
-from realbogus.simulation.scene import draw_scene
+from realbogus.simulation.scene import Galaxies, draw_scene, paint_galaxies
 from realbogus.simulation.subtraction import alard_lupton, gaussian_basis, mesh_background
 
 SIDE = 512
@@ -87,6 +90,51 @@ def test_a_wave_stays_a_wave_across_the_seams_of_tiles():
     v, u = np.mgrid[-10:11, -10:11]
     passes = (kernel * np.cos(0.05 * u + 0.11 * v)).sum()  # a symmetric kernel only makes a wave weaker
     np.testing.assert_allclose(blurred, passes * wave[10:-10, 10:-10], atol=3e-6)
+
+
+def test_a_galaxy_is_its_profile_averaged_over_places_in_each_pixel():
+    re, ratio, angle, x, y = 3.0, 0.5, 0.7, 30.3, 27.8
+    one = Galaxies(*(np.array([value]) for value in (x, y, 18.0, re, 1.0, ratio, angle)))
+    image = paint_galaxies(one, np.array([500.0]), (60, 60), 0.0)
+    b = 2.0 - 1.0 / 3.0 + 0.009876
+    plain = np.zeros((60, 60))
+    for (j, i), far in np.ndenumerate(np.maximum(abs(np.arange(60)[None, :] - x), abs(np.arange(60)[:, None] - y))):
+        if far < 4.0 * re - 1.0:
+            places = 5 if far < 1.5 else 3 if far < 3.5 else 1
+            steps = (np.arange(places) - places // 2) / places
+            dx, dy = i - x + steps[None, :], j - y + steps[:, None]
+            major, minor = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
+            plain[j, i] = np.exp(-b * np.hypot(major, minor / ratio) / re).mean()
+    there = plain > 0.0
+    np.testing.assert_allclose(image[there] / image[there].sum(), plain[there] / plain.sum(), rtol=2e-3, atol=3e-8)
+    assert image.sum() == pytest.approx(500.0)
+
+
+def test_resampling_by_a_constant_shift_is_a_sum_over_six_by_six_pixels():
+    source = rng(30).normal(100.0, 5.0, (SIDE + 2 * PAD, SIDE + 2 * PAD))
+    scene = draw_scene(rng(1), Recipe(side=SIDE, stars=10.0, galaxies=10.0), 2461000.5)
+    reference = make_reference(rng(2), scene, Recipe(side=SIDE), 2461000.5, 2)
+    terms = np.zeros((2, 6))
+    terms[:, 0] = 1.25, -2.5  # a pixel is sampled 1.25 to the left and 2.5 above of its own place
+    moved = register(reference, Mapping(terms), SIDE, source)
+    steps = len(LANCZOS) - 1
+    weights = LANCZOS[steps // 2][:, None] * LANCZOS[3 * steps // 4][None, :]
+    for j, i in ((20, 20), (100, 311), (SIDE - 20, SIDE - 17)):
+        y, x = j + PAD + 2, i + PAD - 2
+        expected = (weights * source[y - 2 : y + 4, x - 2 : x + 4]).sum()
+        assert moved[j, i] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 101])
+def test_medians_leave_out_what_is_not_there(count):
+    values = rng(count).normal(5.0, 2.0, count)
+    spoilt = np.concatenate([[np.nan, np.inf], values])
+    assert median(spoilt) == np.median(values)
+    assert spread(spoilt) == pytest.approx(1.4826 * np.median(abs(values - np.median(values))))
+
+
+def test_there_is_no_median_of_nothing():
+    assert np.isnan(median(np.full(3, np.nan)))
 
 
 def test_resampling_weights_sum_to_one_and_leave_whole_pixels_alone():
@@ -198,7 +246,7 @@ def ruined() -> tuple[Counter[str], Counter[tuple[str, bool]]]:
         "crosstalk": 1.0, "amplifier_steps": 1.0, "flux_failures": 0.5,
         "template_defects": 40.0, "fast_stars": 30.0, "asteroids": 15.0, "transients": 15.0,
     }  # fmt: skip
-    recipe = Recipe(side=SIDE, stars_spread=0.3, star_slope=0.2, vetted=False, **faults)
+    recipe = Recipe(side=SIDE, stars_spread=0.3, star_slope=0.2, vetted=False, most_alerts=10**6, **faults)
     kinds: Counter[str] = Counter()
     reals: Counter[tuple[str, bool]] = Counter()
     for serial in range(4):

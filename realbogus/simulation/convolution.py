@@ -19,7 +19,6 @@ SIDE = 128  # pixels of a tile
 LANES = 32  # lines transformed side by side: they fill 32 kB, a processor's first cache
 PART = np.uint64(SIDE * LANES)  # where their imaginary parts begin
 STRIPS = SIDE // LANES
-ROW = SIDE + 16  # from one line of a tile to the next: at a power of two they would push each other out of the cache
 Step = Callable[[Singles], None]
 
 
@@ -77,8 +76,8 @@ def _kernel_spectrum(kernel: Image) -> Singles:
     tile = np.zeros((SIDE, SIDE), np.float32)
     tile[: kernel.shape[0], : kernel.shape[0]] = kernel / SIDE**2
     tile = np.roll(tile, (-radius, -radius), (0, 1))
-    half, out = np.empty((2, SIDE, ROW), np.float32), np.empty((STRIPS, 2 * SIDE * LANES), np.float32)
-    _down(np.concatenate([tile, np.zeros_like(tile)]), ((0, 0), (SIDE, 0)), half, out[0])
+    half, out = np.empty((2, STRIPS, 2 * SIDE * LANES), np.float32)
+    _down(np.concatenate([tile, np.zeros_like(tile)]), ((0, 0), (SIDE, 0)), half)
     for strip in range(STRIPS):
         _across(half, strip, out[strip])
     return out
@@ -199,53 +198,51 @@ def _backward(z: Singles) -> None:
 
 
 @njit(cache=True)
-def _down(image: Singles, tiles: tuple[tuple[int, int], tuple[int, int]], half: Singles, z: Singles) -> None:
-    """Transform the columns of two tiles of an image as one complex; half is (2, SIDE, ROW), z room for a strip."""
-    pixels, to, stride = image.reshape(-1), half.reshape(-1), image.shape[1]
-    for first in range(0, SIDE, LANES):
+def _down(image: Singles, tiles: tuple[tuple[int, int], tuple[int, int]], half: Singles) -> None:
+    """Transform the columns of two tiles of an image as one complex, to (STRIPS, 2 SIDE LANES)."""
+    pixels, stride = image.reshape(-1), image.shape[1]
+    for strip in range(STRIPS):
+        z = half[strip]
         for part in range(2):
-            start = tiles[part][0] * stride + tiles[part][1] + first
+            start = tiles[part][0] * stride + tiles[part][1] + strip * LANES
             for k in range(SIDE):
                 for lane in range(LANES):
                     z[np.uint64((part * SIDE + k) * LANES + lane)] = pixels[np.uint64(start + k * stride + lane)]
         _forward(z)
-        for k in range(2 * SIDE):
-            for lane in range(LANES):
-                to[np.uint64(k * ROW + first + lane)] = z[np.uint64(k * LANES + lane)]
 
 
 @njit(cache=True)
-def _across(half: Singles, strip: int, z: Singles) -> None:
-    """Transform some rows of it, which become the lanes of z."""
-    for part in range(2):
-        for lane in range(LANES):
-            row, at = half[part, strip * LANES + lane], part * SIDE * LANES + lane
-            for k in range(SIDE):
-                z[at + k * LANES] = row[k]
+def _across(half: Singles, rows: int, z: Singles) -> None:
+    """Transform a strip of its rows, which become the lanes of z."""
+    for strip in range(STRIPS):
+        columns = half[strip]
+        for part in range(2):
+            start, to = (part * SIDE + rows * LANES) * LANES, (part * SIDE + strip * LANES) * LANES
+            for row in range(LANES):
+                for k in range(LANES):
+                    z[np.uint64(to + k * LANES + row)] = columns[np.uint64(start + row * LANES + k)]
     _forward(z)
 
 
 @njit(cache=True)
-def _back_across(z: Singles, half: Singles, strip: int) -> None:
+def _back_across(z: Singles, half: Singles, rows: int) -> None:
     """The way back of these rows."""
     _backward(z)
-    for part in range(2):
-        for lane in range(LANES):
-            row, at = half[part, strip * LANES + lane], part * SIDE * LANES + lane
-            for k in range(SIDE):
-                row[k] = z[at + k * LANES]
+    for strip in range(STRIPS):
+        columns = half[strip]
+        for part in range(2):
+            to, start = (part * SIDE + rows * LANES) * LANES, (part * SIDE + strip * LANES) * LANES
+            for row in range(LANES):
+                for k in range(LANES):
+                    columns[np.uint64(to + row * LANES + k)] = z[np.uint64(start + k * LANES + row)]
 
 
 @njit(cache=True)
-def _back_up(
-    half: Singles, radius: int, image: Singles, tiles: tuple[tuple[int, int], tuple[int, int]], z: Singles
-) -> None:
+def _back_up(half: Singles, radius: int, image: Singles, tiles: tuple[tuple[int, int], tuple[int, int]]) -> None:
     """The way back of its columns; what is right of the tiles goes to the image."""
-    source, pixels, stride, valid = half.reshape(-1), image.reshape(-1), image.shape[1], SIDE - 2 * radius
-    for first in range(0, SIDE, LANES):
-        for k in range(2 * SIDE):
-            for lane in range(LANES):
-                z[np.uint64(k * LANES + lane)] = source[np.uint64(k * ROW + first + lane)]
+    pixels, stride, valid = image.reshape(-1), image.shape[1], SIDE - 2 * radius
+    for strip in range(STRIPS):
+        z, first = half[strip], strip * LANES
         _backward(z)
         for part in range(2):
             y, x = tiles[part]
@@ -273,13 +270,14 @@ def _convolve(laid: Singles, spectra: Singles, used: NDArray[np.bool_], radius: 
     valid = SIDE - 2 * radius
     columns = (laid.shape[2] - 2 * radius) // valid
     count = columns * ((laid.shape[1] - 2 * radius) // valid)
-    halves, results = np.empty((len(laid), 2, SIDE, ROW), np.float32), np.empty((len(out), 2, SIDE, ROW), np.float32)
+    halves = np.empty((len(laid), STRIPS, 2 * SIDE * LANES), np.float32)
+    results = np.empty((len(out), STRIPS, 2 * SIDE * LANES), np.float32)
     strips, total = np.empty((len(laid), 2 * SIDE * LANES), np.float32), np.empty(2 * SIDE * LANES, np.float32)
     for tile in range(0, count, 2):
         other = min(tile + 1, count - 1)
         tiles = (tile // columns * valid, tile % columns * valid), (other // columns * valid, other % columns * valid)
         for n in range(len(laid)):
-            _down(laid[n], tiles, halves[n], total)
+            _down(laid[n], tiles, halves[n])
         for strip in range(STRIPS):
             for n in range(len(laid)):
                 _across(halves[n], strip, strips[n])
@@ -290,4 +288,4 @@ def _convolve(laid: Singles, spectra: Singles, used: NDArray[np.bool_], radius: 
                         _add_product(total, strips[n], spectra[m, n, strip])
                 _back_across(total, results[m], strip)
         for m in range(len(out)):
-            _back_up(results[m], radius, out[m], tiles, total)
+            _back_up(results[m], radius, out[m], tiles)

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from realbogus.simulation.convolution import convolve_all
+from realbogus.simulation.medians import spread
 from realbogus.simulation.optics import Image
 from realbogus.simulation.photometry import aperture, box_counts, core_width, psf_fit, ring_median, windowed
 
@@ -66,9 +67,9 @@ def detect(frame: Searchable, threshold: float, *, briefly: bool = False) -> Can
     score = np.where(missing, 0.0, frame.score)
     peaks = _peaks(score, threshold)
     clean = np.where(missing, 0.0, frame.difference)
-    spread = _robust(frame.difference[::3, ::3]), _robust(frame.filtered[::3, ::3])
+    noises = spread(frame.difference[::3, ::3]), spread(frame.filtered[::3, ::3])
     return Candidates(
-        _measure(clean, frame.variance, missing, score, frame.filtered, frame.psf, peaks, spread[0], spread[1], briefly)
+        _measure(clean, frame.variance, missing, score, frame.filtered, frame.psf, peaks, *noises, briefly)
     )
 
 
@@ -95,10 +96,19 @@ def matched_filter(
     return score, signal
 
 
-def _robust(image: Image) -> float:
-    """1.4826 times the median absolute deviation of the pixels that are there."""
-    values = image[np.isfinite(image)]
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+@njit(cache=True)
+def _above(values: Floats, threshold: float) -> list[int]:
+    """Where values are beyond threshold, of either sign; looks at many at once, as hardly any are."""
+    found = []
+    for first in range(0, values.size, 64):
+        some, hit = values[first : first + 64], 0
+        for k in range(some.size):
+            hit |= int(abs(some[k]) >= threshold)
+        if hit:
+            for k in range(some.size):
+                if abs(some[k]) >= threshold:
+                    found.append(first + k)
+    return found
 
 
 @njit(cache=True)
@@ -106,20 +116,18 @@ def _peaks(score: Image, threshold: float) -> NDArray[np.int64]:
     """Rows and columns of local maxima of |score| over 5 x 5 pixels above threshold: (N, 2), in order of rows."""
     rows, columns = score.shape
     found = []
-    for j in range(rows):
-        for i in range(columns):
-            s = abs(score[j, i])
-            if s < threshold:
-                continue
-            sign = 1.0 if score[j, i] > 0 else -1.0
-            best = True
-            for v in range(max(j - 2, 0), min(j + 3, rows)):
-                for u in range(max(i - 2, 0), min(i + 3, columns)):
-                    other = sign * score[v, u]
-                    if other > s or (other == s and (v < j or (v == j and u < i))):
-                        best = False
-            if best:
-                found.append((j, i))
+    for at in _above(score.reshape(-1), threshold):
+        j, i = at // columns, at % columns
+        s = abs(score[j, i])
+        sign = 1.0 if score[j, i] > 0 else -1.0
+        best = True
+        for v in range(max(j - 2, 0), min(j + 3, rows)):
+            for u in range(max(i - 2, 0), min(i + 3, columns)):
+                other = sign * score[v, u]
+                if other > s or (other == s and (v < j or (v == j and u < i))):
+                    best = False
+        if best:
+            found.append((j, i))
     out = np.empty((len(found), 2), np.int64)
     for k in range(len(found)):
         out[k, 0], out[k, 1] = found[k]

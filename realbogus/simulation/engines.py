@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from realbogus.simulation.convolution import convolve
 from realbogus.simulation.detection import Searchable, searchable
 from realbogus.simulation.exposure import Conditions, Reference, add_slopes
+from realbogus.simulation.medians import median
 from realbogus.simulation.optics import PSF, Image, believed_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import Scene
@@ -50,11 +51,11 @@ def with_alard_lupton(
     if done is None:
         return None
     profile = psf.image(10)
-    level = float(np.nanmedian(done.matched[::4, ::4]))
+    level = median(done.matched[::4, ::4])
     astrometric = np.zeros(science.shape)
     add_slopes(astrometric, convolve(np.nan_to_num(done.matched - level), profile), recipe.astrometric_px**2)
     frame = searchable(done.difference, variance, profile, astrometric)
-    return Subtracted(frame, psf, float(np.nanmedian(variance[::4, ::4])), done.stamps)
+    return Subtracted(frame, psf, median(variance[::4, ::4]), done.stamps)
 
 
 def with_zogy(
@@ -64,9 +65,10 @@ def with_zogy(
     """By the proper difference; the PSFs and the flux ratio that it rests on have the errors of the recipe."""
     psf, reference_psf = _believed(rng, recipe, how, reference)
     scale = 10.0 ** (0.4 * (reference.zero_point - how.zero_point)) * float(np.exp(rng.normal(0.0, recipe.gain_error)))
-    new, old = science - np.nanmedian(science[::4, ::4]), template - np.nanmedian(template[::4, ::4])
+    sky = median(science[::4, ::4])
+    new, old = science - sky, template - median(template[::4, ::4])
     new -= mesh_background(new - old / scale)
-    noise = _noise(new, old, float(np.nanmedian(science[::4, ::4])), scale, how, reference)
+    noise = _noise(new, old, sky, scale, how, reference)
     done = zogy(
         Half(new, noise.sigma, 1.0 / how.gain, psf.image(10), 1.0),
         Half(old, reference.noise, noise.of_template, reference_psf.image(10), scale),
@@ -123,7 +125,7 @@ def _variances(
 
 def _variance(science: Image, how: Conditions, reference: Reference) -> Image:
     """What the pipeline believes the variance of a difference pixel to be, from the frame itself; DN squared."""
-    sky = float(np.nanmedian(science[::4, ::4]))
+    sky = median(science[::4, ::4])
     scale = 10.0 ** (0.4 * (how.zero_point - reference.zero_point))
     light = np.maximum(np.nan_to_num(science, nan=sky), 0.8 * sky)
     return np.asarray(light / how.gain + (how.read_noise / how.gain) ** 2 + (scale * reference.noise) ** 2)

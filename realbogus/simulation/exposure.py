@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from realbogus.simulation.convolution import convolve_varying
 from realbogus.simulation.defects import Damage, Detector, bright_stars, damage_reference, damage_science
-from realbogus.simulation.optics import PSF, Image, draw_psf, paint_points, polynomial, sow, spatial_psf
+from realbogus.simulation.optics import PSF, Image, Singles, draw_psf, paint_points, polynomial, sow, spatial_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_galaxies
 
@@ -23,6 +23,7 @@ FAINT = 10.0  # noises of a pixel: points of less light, S/N 3 or so, are not pa
 PAD = 12  # pixels by which the reference frame is larger on each side
 DAY_S = 86400.0
 SEGMENT = 16  # pixels of a row
+ONE, TWO, THREE, FOUR, FIVE = (np.uint64(n) for n in range(1, 6))
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def make_reference(rng: np.random.Generator, scene: Scene, recipe: Recipe, jd: f
 def register(reference: Reference, solution: Mapping, side: int, image: Image | None = None) -> Image:
     """The reference (or a map on its grid) resampled to the science grid by Lanczos-3; NaN where it does not reach."""
     source = reference.image if image is None else image
-    return np.asarray(_remap(np.ascontiguousarray(source, np.float64), solution.terms, side, float(PAD), LANCZOS))
+    return np.asarray(_remap(np.ascontiguousarray(source, np.float32), solution.terms, side, float(PAD), LANCZOS))
 
 
 def _paint_scene(
@@ -256,7 +257,7 @@ def _came_from(terms: NDArray[np.float64], i: float, j: float, half: float) -> t
 
 
 @njit(cache=True)
-def _remap(source: Image, terms: NDArray[np.float64], side: int, pad: float, table: NDArray[np.float64]) -> Image:
+def _remap(source: Singles, terms: NDArray[np.float64], side: int, pad: float, table: NDArray[np.float64]) -> Image:
     """Sample source where each science pixel came from; NaN where a pixel's neighbours are not all there.
 
     Displacements and weights are linear between every 16th pixel of a row, over which they hardly change, so that the
@@ -264,7 +265,7 @@ def _remap(source: Image, terms: NDArray[np.float64], side: int, pad: float, tab
     """
     out = np.empty((side, side))
     half, pixels = 0.5 * side, source.reshape(-1)
-    wide, high = np.empty((2, 6)), np.empty((2, 6))
+    wide, high = np.empty((2, 6), np.float32), np.empty((2, 6), np.float32)
     for j in range(side):
         dx, dy = _came_from(terms, 0.0, float(j), half)
         for first in range(0, side, SEGMENT):
@@ -283,7 +284,7 @@ def _remap(source: Image, terms: NDArray[np.float64], side: int, pad: float, tab
 
 
 @njit(cache=True)
-def _lanczos(weights: NDArray[np.float64], begin: float, end: float, table: NDArray[np.float64]) -> None:
+def _lanczos(weights: Singles, begin: float, end: float, table: NDArray[np.float64]) -> None:
     """Weights at a fraction of a pixel, and their steps to those at another a segment away; also just outside [0, 1].
 
     By straight lines in the table.
@@ -298,17 +299,19 @@ def _lanczos(weights: NDArray[np.float64], begin: float, end: float, table: NDAr
 
 
 @njit(cache=True, fastmath={"contract"})
-def _weigh(
-    out: NDArray[np.float64], pixels: NDArray[np.float64], stride: int, wide: NDArray[np.float64],
-    high: NDArray[np.float64],
-) -> None:  # fmt: skip
+def _weigh(out: NDArray[np.float64], pixels: Singles, stride: int, wide: Singles, high: Singles) -> None:
     """Sums of 6 x 6 pixels from each pixel of the first row on; their weights change evenly along the segment."""
-    a, b, c, d, e, f = wide[0]
-    a1, b1, c1, d1, e1, f1 = wide[1]
-    for n in range(6):
-        row, first, step = pixels[n * stride :], high[0, n], high[1, n]
-        for i in range(out.size):
-            at = float(i)
-            total = (a + at * a1) * row[i] + (b + at * b1) * row[i + 1] + (c + at * c1) * row[i + 2]
-            total += (d + at * d1) * row[i + 3] + (e + at * e1) * row[i + 4] + (f + at * f1) * row[i + 5]
-            out[i] = (first + at * step) * total + (out[i] if n else 0.0)
+    w, dw, h, dh = wide[0], wide[1], high[0], high[1]
+    w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
+    d0, d1, d2, d3, d4, d5 = dw[0], dw[1], dw[2], dw[3], dw[4], dw[5]
+    h0, h1, h2, h3, h4, h5 = h[0], h[1], h[2], h[3], h[4], h[5]
+    g0, g1, g2, g3, g4, g5 = dh[0], dh[1], dh[2], dh[3], dh[4], dh[5]
+    for i in range(out.size):
+        at, total = np.float32(i), np.float32(0.0)
+        a, b, c, d, e, f = w0 + at * d0, w1 + at * d1, w2 + at * d2, w3 + at * d3, w4 + at * d4, w5 + at * d5
+        for first, step, n in ((h0, g0, 0), (h1, g1, 1), (h2, g2, 2), (h3, g3, 3), (h4, g4, 4), (h5, g5, 5)):
+            k = np.uint64(n * stride + i)
+            row = a * pixels[k] + b * pixels[k + ONE] + c * pixels[k + TWO]
+            row += d * pixels[k + THREE] + e * pixels[k + FOUR] + f * pixels[k + FIVE]
+            total += (first + at * step) * row
+        out[i] = total

@@ -55,8 +55,6 @@ class KnownObject:
     """One object of the survey's database, as it grows during a run."""
 
     name: str
-    x: float
-    y: float
     rows: list[bytes] = field(default_factory=list)  # prv_candidates so far, encoded
     found: int = 0  # detections in the whole survey, not counting the present one
     first_jd: float = 0.0
@@ -68,19 +66,23 @@ class Objects:
 
     make_name: Any  # (number) -> name
     known: list[KnownObject] = field(default_factory=list)
+    places: Floats = field(default_factory=lambda: np.empty((64, 2)))  # x, y of each, and room for more
 
     def at(self, x: float, y: float) -> KnownObject | None:
         """The nearest known object within reach of a place on the reference grid."""
         if not self.known:
             return None
-        places = np.array([(o.x, o.y) for o in self.known])
-        distance = np.hypot(places[:, 0] - x, places[:, 1] - y)
+        distance = np.hypot(*(self.places[: len(self.known)] - (x, y)).T)
         best = int(np.argmin(distance))
         return self.known[best] if distance[best] < SAME_PX else None
 
     def add(self, x: float, y: float) -> KnownObject:
         """A new object."""
-        self.known.append(KnownObject(self.make_name(len(self.known)), x, y))
+        number = len(self.known)
+        if number == len(self.places):
+            self.places = np.concatenate([self.places, np.empty_like(self.places)])
+        self.places[number] = x, y
+        self.known.append(KnownObject(self.make_name(number)))
         return self.known[-1]
 
 
@@ -139,7 +141,7 @@ def _detection(
     tblid = int(rng.integers(0, 200))
     row["isdiffpos"] = "t" if sign > 0 else "f"
     row["tblid"], row["candid"] = tblid, row["pid"] * 10**6 + (15 if sign > 0 else 10) * 1000 + tblid
-    row["magpsf"], row["sigmapsf"] = magnitude, float(np.clip(np.hypot(error, 0.02), 0.01, 0.217))
+    row["magpsf"], row["sigmapsf"] = magnitude, min(max(math.hypot(error, 0.02), 0.01), 0.217)
     row["magap"] = magnitude + float(rng.normal(0.0, 1.5 * error))
     row["magdiff"] = row["magap"] - magnitude
     row["scorr"] = 1.0857 / max(error, 1e-3) * float(rng.uniform(0.8, 1.1))

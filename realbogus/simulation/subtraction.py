@@ -14,7 +14,8 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from realbogus.simulation.convolution import convolve_varying
-from realbogus.simulation.optics import Image, polynomial, surface
+from realbogus.simulation.medians import median
+from realbogus.simulation.optics import Image, Singles, polynomial, surface
 
 Floats = NDArray[np.float64]
 KERNEL_RADIUS = 8  # pixels
@@ -81,7 +82,7 @@ def alard_lupton(
     the kernel's change over the frame. None if there are too few usable stars.
     """
     gone = ~(np.isfinite(science) & np.isfinite(template))
-    level = float(np.nanmedian(template[::4, ::4]))
+    level = median(template[::4, ::4])
     filled = np.where(np.isfinite(template), template, level)
     fit = _fit(science, filled - level, noise, gone, stars, basis, (1, 3, 6)[order])
     if fit is None:
@@ -170,8 +171,8 @@ def _solve(normal: Floats, right: Floats, surface: Floats) -> Floats:
 def mesh_background(image: Image, mesh: int = 64) -> Image:
     """A smooth background: clipped medians of mesh x mesh cells, smoothed 3 x 3 and interpolated. NaN is left out."""
     rows, columns = image.shape[0] // mesh, image.shape[1] // mesh
-    cells = image[: rows * mesh, : columns * mesh].reshape(rows, mesh, columns, mesh).transpose(0, 2, 1, 3)
-    sample = cells.reshape(rows, columns, -1)[:, :, ::5]
+    cells = image[: rows * mesh, : columns * mesh].reshape(rows, mesh, columns, mesh)[:, 2::5].transpose(0, 2, 1, 3)
+    sample = cells.astype(np.float32).reshape(rows, columns, -1)  # every fifth row is enough
     finite = np.isfinite(sample)
     middle = np.nan_to_num(_median(sample, finite))
     spread = 1.4826 * np.nan_to_num(_median(np.abs(sample - middle[..., None]), finite))
@@ -182,7 +183,7 @@ def mesh_background(image: Image, mesh: int = 64) -> Image:
     return _separable_linear(level, y, x)
 
 
-def _median(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+def _median(values: Singles, valid: NDArray[np.bool_]) -> Singles:
     """Median over the last axis of the valid values; NaN where there are none."""
     ordered = np.sort(np.where(valid, values, np.inf), axis=-1)
     count = valid.sum(axis=-1)

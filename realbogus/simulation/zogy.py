@@ -7,7 +7,6 @@ that of photons, also of the sources, and that of registration errors.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,16 +75,18 @@ def _scored(
     """S_corr and S from the two parts of S and the noise of sources, all with a margin of one pixel."""
     shape = new.shape[0] - 2, new.shape[1] - 2
     score, filtered = np.empty(shape), np.empty(shape)
+    sky, darkest, of_flux = np.float32(plain), np.float32(DARKEST * plain), np.float32(calibration)
+    of_place = np.float32(0.25 * registration)  # differences span two pixels
     for j in range(shape[0]):
         v = j + 1
         for i in range(shape[1]):
             u = i + 1
-            noise = plain + max(power[v, u], DARKEST * plain) + calibration * new[v, u] ** 2
+            noise = sky + max(power[v, u], darkest) + of_flux * new[v, u] * new[v, u]
             for part in (new, old):
-                down, right = 0.5 * (part[v + 1, u] - part[v - 1, u]), 0.5 * (part[v, u + 1] - part[v, u - 1])
-                noise += registration * (down * down + right * right)
+                down, right = part[v + 1, u] - part[v - 1, u], part[v, u + 1] - part[v, u - 1]
+                noise += of_place * (down * down + right * right)
             filtered[j, i] = new[v, u] - old[v, u]
-            score[j, i] = filtered[j, i] / math.sqrt(noise)
+            score[j, i] = filtered[j, i] / np.sqrt(noise)
     return score, filtered
 
 

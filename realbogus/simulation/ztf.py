@@ -19,6 +19,7 @@ from realbogus.simulation.history import (
     encode_row,
     forced_rows,
 )
+from realbogus.simulation.medians import median
 from realbogus.simulation.neighbours import Matcher, reference_catalogue, sky_catalogue
 from realbogus.simulation.packet import Sheet, as_float32, build, candidate_record
 from realbogus.simulation.places import Place
@@ -115,7 +116,7 @@ def _sheet(rng: np.random.Generator, pointing: Pointing, recipe: Recipe, referen
     science, template = as_float32(seen.frame.image), as_float32(seen.template)
     science += np.float32(level)
     science[gone], template[gone] = np.nan, np.nan
-    template += np.nanmedian(science[::4, ::4] - template[::4, ::4])
+    template += np.float32(median(science[::4, ::4] - template[::4, ::4]))
     return Sheet(
         stamps=(science, template, as_float32(difference)),
         corner=_corner(pointing, recipe.side),
