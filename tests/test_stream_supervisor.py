@@ -112,6 +112,28 @@ def test_a_batch_that_does_not_end_is_left_after_the_time_given():
     assert process.returncode == FORCED
 
 
+def test_a_client_that_hangs_and_lets_no_other_thread_run_is_left_too():
+    """As when it waits for itself within a callback: no signal handler and no watching thread gets a turn."""
+    program = member("""
+        import ctypes
+        from realbogus.stream import running
+        running.LAST_S = 0.5
+        def work(stop):
+            print("started", flush=True)
+            while not stop():
+                pass
+            ctypes.PyDLL(None).sleep(600)  # without giving Python away
+        running.run_until_told(work, leave_s=0.5)
+    """)
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+    assert "in work" in told  # where it hung
+
+
 def test_what_the_loop_raises_comes_out():
     def work(stop):
         raise ZeroDivisionError("a bug")

@@ -7,6 +7,7 @@ longer than the time given. Nothing is lost by that: what was not committed come
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -20,6 +21,8 @@ from typing import NoReturn, TypeVar
 log = logging.getLogger(__name__)
 
 FORCED = 75  # exit code of a process that did not wait for its batch
+STDERR = 2  # its descriptor: where the log goes may be anything by then
+LAST_S = 5.0  # s beyond the time to leave, after which not even Python is waited for
 TICK_S = 0.2
 
 T = TypeVar("T")
@@ -43,13 +46,14 @@ def run_until_told(
             fault.append(error)
 
     thread = threading.Thread(target=run, name="stream", daemon=True)
-    with _signals(asked):
+    with _signals(asked, leave_s):
         thread.start()
         try:
             _watch(thread, asked, leave_s, tick)
         finally:
             asked.set()  # whatever happened to us, the loop must have ended before its clients are closed
             thread.join(leave_s)
+            faulthandler.cancel_dump_traceback_later()
     if fault:
         raise fault[0]
     return outcome[0]
@@ -60,13 +64,22 @@ def _watch(thread: threading.Thread, asked: threading.Event, leave_s: float, tic
     deadline: float | None = None
     while thread.is_alive():
         thread.join(TICK_S)
-        if tick():
-            asked.set()
+        if tick() and not asked.is_set():
+            _ask(asked, leave_s)
         if asked.is_set() and deadline is None:
             deadline = time.monotonic() + leave_s
         if deadline is not None and time.monotonic() > deadline and thread.is_alive():
             log.error("the batch is not finished after %.0f s; leaving without it, it will come again", leave_s)
             leave_now()
+
+
+def _ask(asked: threading.Event, leave_s: float) -> None:
+    """Tell the loop to stop. Should that take very long, the process ends without Python, and says where it hung.
+
+    A client that waits for itself within a callback lets no other thread run, and no signal be handled.
+    """
+    faulthandler.dump_traceback_later(leave_s + LAST_S, exit=True, file=STDERR)
+    asked.set()
 
 
 def leave_now() -> NoReturn:
@@ -78,7 +91,7 @@ def leave_now() -> NoReturn:
 
 
 @contextmanager
-def _signals(asked: threading.Event) -> Iterator[None]:
+def _signals(asked: threading.Event, leave_s: float) -> Iterator[None]:
     """SIGTERM and Ctrl-C set the event; a second one leaves at once."""
 
     def handle(number: int, _: object) -> None:
@@ -86,7 +99,7 @@ def _signals(asked: threading.Event) -> Iterator[None]:
             log.error("told to stop twice; leaving at once, the batch will come again")
             leave_now()
         log.info("told to stop: finishing the batch")
-        asked.set()
+        _ask(asked, leave_s)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -3,6 +3,7 @@
     scripts/chaos                        20 000 alerts, about two minutes, with the controls
     scripts/chaos --n 1000000 --seed 7   half an hour on two cores
     scripts/chaos --n 5000 --no-controls --group-protocol consumer
+    scripts/chaos --n 5000 --churn 60    and then members that join and leave every second for a minute
 
 Three workers, each with a place of its own, read unique alerts from six partitions of Apache Kafka while they are hit
 by SIGKILL, SIGTERM and SIGSTOP at random, one of them has a slow output, the broker is restarted twice (SIGTERM,
@@ -11,6 +12,8 @@ record to the last: every candid must be there exactly once, annotated or dead; 
 bit, what the model that it names says of the alert; one event for each forwarded alert; offsets that say that all is
 done; ledgers that balance. Controls show that the audit can fail: readers of uncommitted records must see records that
 were taken back; delivery that is only at least once must repeat alerts; offsets that are off by one must be noticed.
+With --churn members join and leave every second, for so many: nothing may be lost or repeated, and in the seconds after
+it the flow must be as it was before.
 
 Exit codes: 0 all of it holds, 1 something is violated, 3 there is no Apache Kafka.
 """
@@ -22,15 +25,18 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from alerts import simulated
 from campaign import Broker, Plan, Verdict, run
+from churn import Churn, churn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rivals import registry
 
 CONTROL = 2_000  # alerts of a negative control
+FLOW = 400  # messages a second while members come and go
 
 
 def main() -> int:
@@ -64,6 +70,14 @@ def main() -> int:
                     f"controls: {repeated.twice} twice under at_least_once ({repeated.seconds:.0f} s), "
                     f"{shifted.twice} with offsets off by one ({shifted.seconds:.0f} s)"
                 )
+            if options.churn:
+                bar.update(task, description="churn: joining and leaving", completed=0, total=options.churn * FLOW)
+                found = churned(broker, options.churn, lambda done: bar.update(task, completed=done))
+                problems += flaws(found)
+                told.append(
+                    f"churn: {found.changes} members joined in {options.churn} s, {found.sent} copied, "
+                    f"{found.missing} missing, {found.twice} twice"
+                )
     finally:
         broker.stop(kill=True)
         if problems or sys.exc_info()[0]:
@@ -88,6 +102,7 @@ def arguments() -> argparse.Namespace:
         "--freeze", type=float, default=10.0, metavar="S", help="s of a SIGSTOP (default: 10; a transaction lasts 6)"
     )
     parser.add_argument("--group-protocol", choices=("classic", "consumer"), default="classic")
+    parser.add_argument("--churn", type=int, default=0, metavar="S", help="s in which members come and go (default: 0)")
     parser.add_argument("--controls", action=argparse.BooleanOptionalAction, default=True, help="the negative controls")
     return parser.parse_args()
 
@@ -111,6 +126,25 @@ def violations(verdict: Verdict) -> list[str]:
     if strange:
         problems.append(f"workers ended with {sorted(strange)}")
     return problems
+
+
+def churned(broker: Broker, seconds: int, say: Callable[[int], None]) -> Churn:
+    """Members that come and go, on topics of their own."""
+    for topic, partitions in (("churn", 6), ("churn-copies", 2)):
+        broker.topic(topic, partitions)
+    return churn(broker.bootstrap, "churn", "churn-copies", seconds, rate=FLOW, say=say)
+
+
+def flaws(found: Churn) -> list[str]:
+    """What members that come and go may not do."""
+    calm = sum(found.per_s[-6:-1]) / 5  # the last second is cut
+    counts = (
+        (found.missing, "messages are missing"),
+        (found.twice, "came twice"),
+        (len(found.faults), "members failed"),
+    )
+    problems = [f"churn: {many} {what} {list(found.faults)[:1]}" for many, what in counts if many]
+    return problems + ([f"churn: {calm:.0f} of {FLOW} messages a second after it"] if calm < 0.8 * FLOW else [])
 
 
 def controls(main: Verdict, repeated: Verdict, shifted: Verdict) -> list[str]:

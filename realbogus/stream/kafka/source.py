@@ -178,20 +178,24 @@ class KafkaSource:
         """Leave the group, at once where membership is dynamic."""
         if self._owed:
             self.commit({})
-        if not self._assigned and not self._static:
-            self._say_goodbye()
+        self._say_goodbye()
         self._consumer.close()
 
     def _say_goodbye(self) -> None:
-        """Leave the group before the client is closed, where it has no partition; it gives up after LEAVE_S.
+        """Give up all partitions and leave the group before the client is closed; it gives up after LEAVE_S.
 
         A cooperative member that is closed without a partition tells nobody, and if it was just joining it is given
-        some: all the others wait for it until session.timeout.ms, and these partitions lie idle.
+        some: all the others wait for it until session.timeout.ms, and these partitions lie idle. And a client that is
+        closed while it is told of partitions may wait for ever for its own answer, and hold up the whole process.
         """
         deadline = self._clock.monotonic() + LEAVE_S
         self._consumer.unsubscribe()  # takes effect when the client has its answer from the coordinator
-        while self._consumer.memberid() and self._clock.monotonic() < deadline:
+        while self._is_member() and self._clock.monotonic() < deadline:
             self._consumer.consume(1, 0.1)
+
+    def _is_member(self) -> bool:
+        """Whether the client has something to give up; the place of a static member stays."""
+        return bool(self._assigned) or (not self._static and bool(self._consumer.memberid()))
 
     @property
     def assigned(self) -> frozenset[Partition]:
