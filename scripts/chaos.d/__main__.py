@@ -1,7 +1,7 @@
 """Kill, freeze and restart the workers of a stream and its broker, then count what came of every alert.
 
     scripts/chaos                        20 000 alerts, about two minutes, with the controls
-    scripts/chaos --n 1000000 --seed 7   half an hour on two cores
+    scripts/chaos --n 1000000 --seed 7   a quarter of an hour on two idle cores
     scripts/chaos --n 5000 --no-controls --group-protocol consumer
     scripts/chaos --n 5000 --churn 60    and then members that join and leave every second for a minute
 
