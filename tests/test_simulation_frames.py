@@ -11,7 +11,7 @@ import pytest
 from realbogus.simulation import BOGUS_KINDS, Recipe
 from realbogus.simulation.convolution import convolve_all, convolve_varying
 from realbogus.simulation.defects import LEAST_LOSS, Defect, _clouds, add_noise, draw_detector
-from realbogus.simulation.detection import detect, matched_filter, searchable
+from realbogus.simulation.detection import _peaks, detect, matched_filter, searchable
 from realbogus.simulation.engines import ENGINES
 from realbogus.simulation.exposure import (
     LANCZOS,
@@ -123,6 +123,18 @@ def test_resampling_by_a_constant_shift_is_a_sum_over_six_by_six_pixels():
         y, x = j + PAD + 2, i + PAD - 2
         expected = (weights * source[y - 2 : y + 4, x - 2 : x + 4]).sum()
         assert moved[j, i] == pytest.approx(expected, abs=1e-4)
+
+
+def test_peaks_are_the_highest_of_their_neighbourhood_and_the_first_of_equal_ones():
+    score = rng(31).integers(-12, 13, (90, 130)).astype(float)  # many are equal
+    expected = []
+    for j, i in np.argwhere(abs(score) >= 9.0):
+        box = (np.sign(score[j, i]) * score)[max(j - 2, 0) : j + 3, max(i - 2, 0) : i + 3]
+        first = np.argwhere(box == box.max())[0] + (max(j - 2, 0), max(i - 2, 0))
+        if tuple(first) == (j, i):
+            expected.append((j, i))
+    assert len(expected) > 100
+    np.testing.assert_array_equal(_peaks(score, 9.0), expected)
 
 
 @pytest.mark.parametrize("count", [1, 2, 100, 101])

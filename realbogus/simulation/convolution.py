@@ -3,6 +3,9 @@
 A tile is transformed, multiplied with the transforms of the kernels and transformed back; its middle is right, so tiles
 overlap by the width of the kernels (overlap-save). Two tiles pass as the real and the imaginary part of one. Lines are
 transformed many at once; frequencies keep the order that the forward steps leave them in, which the way back undoes.
+
+No multiplication is fused with an addition (fastmath's "contract"): code just compiled and code from numba's cache did
+that in different places, and a night's bytes depended on which of them ran.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ STRIPS = SIDE // LANES
 Step = Callable[[Singles], None]
 
 
-def convolve_all(images: Sequence[Image], kernels: Sequence[Sequence[Image | None]], margin: int = 0) -> Singles:
+def convolve_all(
+    images: Sequence[Image | Singles], kernels: Sequence[Sequence[Image | None]], margin: int = 0
+) -> Singles:
     """For each row of kernels the sum of all images convolved with their kernel of that row: (rows, height, width).
 
     Kernels are odd squares of one side up to 63, None = not used; images are of one shape, with zeros outside. The
@@ -94,7 +99,7 @@ def _fours(quarter: int) -> Step:
     turns, q = _turns(quarter), np.uint64(quarter * LANES)
     p, r = q + q, q + q + q
 
-    @njit(cache=True, fastmath={"contract"})
+    @njit(cache=True)
     def step(z: Singles) -> None:
         for block in range(SIDE // (4 * quarter)):
             for k in range(quarter):
@@ -122,7 +127,7 @@ def _fours_back(quarter: int) -> Step:
     turns, q = _turns(quarter), np.uint64(quarter * LANES)
     p, r = q + q, q + q + q
 
-    @njit(cache=True, fastmath={"contract"})
+    @njit(cache=True)
     def step(z: Singles) -> None:
         for block in range(SIDE // (4 * quarter)):
             for k in range(quarter):
@@ -149,7 +154,7 @@ COSINES, SINES = HALF_TURN.real.astype(np.float32), HALF_TURN.imag.astype(np.flo
 HALF = np.uint64(SIDE // 2 * LANES)
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _twos(z: Singles) -> None:
     """The first step of a forward transform: joins lines half a tile apart."""
     for k in range(SIDE // 2):
@@ -162,7 +167,7 @@ def _twos(z: Singles) -> None:
             z[i + HALF], z[j + HALF] = x * c - y * s, x * s + y * c
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _twos_back(z: Singles) -> None:
     """What undoes it, but for a factor of two."""
     for k in range(SIDE // 2):
@@ -254,7 +259,7 @@ def _back_up(half: Singles, radius: int, image: Singles, tiles: tuple[tuple[int,
                     pixels[np.uint64(to + lane)] = z[np.uint64(at + lane)]
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _add_product(total: Singles, z: Singles, kernel: Singles) -> None:
     """Add z times the kernel's transform."""
     for n in range(SIDE * LANES):

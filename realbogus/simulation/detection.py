@@ -112,22 +112,24 @@ def _above(values: Floats, threshold: float) -> list[int]:
 
 
 @njit(cache=True)
+def _is_peak(score: Image, j: int, i: int) -> bool:
+    """Whether none of the 5 x 5 pixels around is farther from zero on its side; of equal ones the first is the peak."""
+    sign = 1.0 if score[j, i] > 0 else -1.0
+    for v in range(max(j - 2, 0), min(j + 3, score.shape[0])):
+        for u in range(max(i - 2, 0), min(i + 3, score.shape[1])):
+            other, own = sign * score[v, u], sign * score[j, i]
+            if other > own or (other == own and (v < j or (v == j and u < i))):
+                return False
+    return True
+
+
+@njit(cache=True)
 def _peaks(score: Image, threshold: float) -> NDArray[np.int64]:
     """Rows and columns of local maxima of |score| over 5 x 5 pixels above threshold: (N, 2), in order of rows."""
-    rows, columns = score.shape
-    found = []
+    found, columns = [], score.shape[1]
     for at in _above(score.reshape(-1), threshold):
-        j, i = at // columns, at % columns
-        s = abs(score[j, i])
-        sign = 1.0 if score[j, i] > 0 else -1.0
-        best = True
-        for v in range(max(j - 2, 0), min(j + 3, rows)):
-            for u in range(max(i - 2, 0), min(i + 3, columns)):
-                other = sign * score[v, u]
-                if other > s or (other == s and (v < j or (v == j and u < i))):
-                    best = False
-        if best:
-            found.append((j, i))
+        if _is_peak(score, at // columns, at % columns):
+            found.append((at // columns, at % columns))
     out = np.empty((len(found), 2), np.int64)
     for k in range(len(found)):
         out[k, 0], out[k, 1] = found[k]

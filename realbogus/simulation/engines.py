@@ -17,7 +17,7 @@ from realbogus.simulation.convolution import convolve
 from realbogus.simulation.detection import Searchable, searchable
 from realbogus.simulation.exposure import Conditions, Reference, add_slopes
 from realbogus.simulation.medians import median
-from realbogus.simulation.optics import PSF, Image, believed_psf
+from realbogus.simulation.optics import PSF, Image, Singles, believed_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import Scene
 from realbogus.simulation.subtraction import Floats, alard_lupton, gaussian_basis, mesh_background
@@ -66,8 +66,9 @@ def with_zogy(
     psf, reference_psf = _believed(rng, recipe, how, reference)
     scale = 10.0 ** (0.4 * (reference.zero_point - how.zero_point)) * float(np.exp(rng.normal(0.0, recipe.gain_error)))
     sky = median(science[::4, ::4])
-    new, old = science - sky, template - median(template[::4, ::4])
-    new -= mesh_background(new - old / scale)
+    new = np.subtract(science, sky, dtype=np.float32)  # what follows is worked out in single precision anyway
+    old = np.subtract(template, median(template[::4, ::4]), dtype=np.float32)
+    new -= mesh_background(new - old / np.float32(scale))
     noise = _noise(new, old, sky, scale, how, reference)
     done = zogy(
         Half(new, noise.sigma, 1.0 / how.gain, psf.image(10), 1.0),
@@ -100,7 +101,7 @@ class _Noise:
     gone: NDArray[np.bool_]  # pixels missing in either
 
 
-def _noise(new: Image, old: Image, sky: float, scale: float, how: Conditions, reference: Reference) -> _Noise:
+def _noise(new: Singles, old: Singles, sky: float, scale: float, how: Conditions, reference: Reference) -> _Noise:
     """What a pipeline takes for the noise, from the frames less their skies; fills missing pixels with 0."""
     readout, of_light = (how.read_noise / how.gain) ** 2, reference.noise**2 / max(reference.sky_dn, 1.0)
     both, gone = _variances(new, old, sky, 1.0 / how.gain, readout, reference.noise**2, of_light, scale)
@@ -109,9 +110,9 @@ def _noise(new: Image, old: Image, sky: float, scale: float, how: Conditions, re
 
 @njit(cache=True)
 def _variances(
-    new: Image, old: Image, sky: float, photon: float, readout: float, plain: float, of_light: float, scale: float
+    new: Singles, old: Singles, sky: float, photon: float, readout: float, plain: float, of_light: float, scale: float
 ) -> tuple[Image, NDArray[np.bool_]]:
-    both = np.empty_like(new)
+    both = np.empty(new.shape)
     gone, unit = np.zeros(new.shape, np.bool_), 1.0 / scale**2
     for j in range(new.shape[0]):
         for i in range(new.shape[1]):

@@ -298,7 +298,7 @@ def _lanczos(weights: Singles, begin: float, end: float, table: NDArray[np.float
         weights[1, n] = (weights[1, n] - weights[0, n]) / SEGMENT
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _weigh(out: NDArray[np.float64], pixels: Singles, stride: int, wide: Singles, high: Singles) -> None:
     """Sums of 6 x 6 pixels from each pixel of the first row on; their weights change evenly along the segment."""
     w, dw, h, dh = wide[0], wide[1], high[0], high[1]

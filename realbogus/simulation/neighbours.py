@@ -53,7 +53,7 @@ class SkyCatalogue:
 def reference_catalogue(reference: Reference) -> ReferenceCatalogue:
     """Detect and measure the sources of a template."""
     image = np.where(reference.damage.masked, np.nan, reference.image)
-    flat = image - mesh_background(image)
+    flat = np.asarray(image - mesh_background(image), np.float64)
     variance = reference.noise**2 * (1.0 + np.maximum(np.nan_to_num(flat), 0.0) / max(reference.sky_dn, 1.0))
     found = detect(searchable(flat, variance, reference.psf.image(10)), threshold=4.0, briefly=True)
     found = found.where((found["sign"] > 0) & (found["flux"] > 0) & (found["missing"] == 0))

@@ -197,7 +197,7 @@ def _places(
     return near, n
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@njit(cache=True, error_model="numpy")
 def _profile(
     out: Singles, dx: Singles, dy: Singles, table: Singles, form: tuple[np.float32, ...], skew: tuple[np.float32, ...]
 ) -> None:  # fmt: skip

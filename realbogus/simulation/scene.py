@@ -311,7 +311,7 @@ def _paint_sersic(
             image[j0 : j1 + 1, i0 : i1 + 1] += patch * (flux[k] / whole)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@njit(cache=True, error_model="numpy")
 def _sersic(out: Singles, dx: Singles, dy: Singles, form: tuple[np.float32, ...], table: Singles) -> None:
     """A profile at these places; in single precision and without branches, as optics._profile."""
     scale = np.float32(SERSIC_ROOTS / 3.0)

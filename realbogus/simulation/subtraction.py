@@ -168,7 +168,7 @@ def _solve(normal: Floats, right: Floats, surface: Floats) -> Floats:
     return np.asarray((np.linalg.solve(matrix, vector * scale) * scale).reshape(k, p))
 
 
-def mesh_background(image: Image, mesh: int = 64) -> Image:
+def mesh_background(image: Image | Singles, mesh: int = 64) -> Singles:
     """A smooth background: clipped medians of mesh x mesh cells, smoothed 3 x 3 and interpolated. NaN is left out."""
     rows, columns = image.shape[0] // mesh, image.shape[1] // mesh
     cells = image[: rows * mesh, : columns * mesh].reshape(rows, mesh, columns, mesh)[:, 2::5].transpose(0, 2, 1, 3)
@@ -193,9 +193,10 @@ def _median(values: Singles, valid: NDArray[np.bool_]) -> Singles:
     return np.where(count > 0, 0.5 * (low + high), np.nan)
 
 
-def _separable_linear(level: Floats, y: Floats, x: Floats) -> Image:
+def _separable_linear(level: Floats, y: Floats, x: Floats) -> Singles:
     """Bilinear interpolation of a small grid at rows y and columns x, held constant beyond its edges."""
-    return np.asarray(_tents(y, level.shape[0]) @ level @ _tents(x, level.shape[1]).T)
+    high, wide = _tents(y, level.shape[0]) @ level, _tents(x, level.shape[1])
+    return np.asarray(high.astype(np.float32) @ wide.astype(np.float32).T)
 
 
 def _tents(at: Floats, knots: int) -> Floats:

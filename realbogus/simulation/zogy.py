@@ -27,7 +27,7 @@ LEAST = 1e-7  # of the power of the PSFs: where both PSFs pass nothing there is 
 class Half:
     """One of the two frames, its sky taken away, NaN replaced by 0."""
 
-    image: Image
+    image: Image | Singles
     sigma: float  # rms of a pixel of plain sky
     of_light: float  # variance that a pixel has besides for each count of light in it
     psf: Image  # odd side, sum 1
@@ -64,17 +64,17 @@ def zogy(new: Half, reference: Half, registration_px: float, calibration: float 
         margin=1,
     )
     plain = float(squares[0].sum() * new.sigma**2 + squares[1].sum() * reference.sigma**2)
-    scores = _scored(young, old, power, plain, registration_px**2, calibration**2)
-    return Proper(np.asarray(proper[1:-1, 1:-1], np.float64), transfer, *scores)
+    inner, score, filtered = _scored(proper, young, old, power, plain, registration_px**2, calibration**2)
+    return Proper(inner, transfer, score, filtered)
 
 
 @njit(cache=True, error_model="numpy")
 def _scored(
-    new: Singles, old: Singles, power: Singles, plain: float, registration: float, calibration: float
-) -> tuple[Image, Image]:
-    """S_corr and S from the two parts of S and the noise of sources, all with a margin of one pixel."""
+    proper: Singles, new: Singles, old: Singles, power: Singles, plain: float, registration: float, calibration: float
+) -> tuple[Image, Image, Image]:
+    """D, S_corr and S from D, the two parts of S and the noise of sources, all with a margin of one pixel."""
     shape = new.shape[0] - 2, new.shape[1] - 2
-    score, filtered = np.empty(shape), np.empty(shape)
+    difference, score, filtered = np.empty(shape), np.empty(shape), np.empty(shape)
     sky, darkest, of_flux = np.float32(plain), np.float32(DARKEST * plain), np.float32(calibration)
     of_place = np.float32(0.25 * registration)  # differences span two pixels
     for j in range(shape[0]):
@@ -85,9 +85,10 @@ def _scored(
             for part in (new, old):
                 down, right = part[v + 1, u] - part[v - 1, u], part[v, u + 1] - part[v, u - 1]
                 noise += of_place * (down * down + right * right)
+            difference[j, i] = proper[v, u]
             filtered[j, i] = new[v, u] - old[v, u]
             score[j, i] = filtered[j, i] / np.sqrt(noise)
-    return score, filtered
+    return difference, score, filtered
 
 
 def _kernels(new: Half, reference: Half) -> tuple[tuple[Image, Image], Image, Image, Image]:
