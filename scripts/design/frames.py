@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from realbogus import archives
@@ -47,6 +48,7 @@ from realbogus.training.examples import Examples
 from realbogus.training.fit import Recipe, fit, out_of_fold
 from realbogus.training.labelled import Tally, batches
 
+STDERR = Console(stderr=True)
 ALSO = ("zp_rms",)  # real packets before schema 3 lack it, so that no set has it
 KEPT = FEATURE_SETS["full-2"] + ALSO  # judge takes them or some
 BLOCK = 10  # pointings
@@ -83,7 +85,7 @@ def make(recipe_name: str, seed: int, pointings: int, folder: Path, part: tuple[
     """Simulate and measure block after block."""
     recipe = RECIPES[recipe_name]()
     folder.mkdir(parents=True, exist_ok=True)
-    for first in track(range(part[0] * BLOCK, pointings, part[1] * BLOCK), recipe_name):
+    for first in track(range(part[0] * BLOCK, pointings, part[1] * BLOCK), recipe_name, console=STDERR):
         path = folder / f"{recipe_name}-{seed}-{first:05d}.npz"
         if path.exists():
             continue
@@ -298,7 +300,7 @@ def judged(
         judges["plain"] = Judge(train, FEATURE_SETS[set_name], recipe)
         pairs.insert(1, ("plain", "both", everything))
     pairs += [(name, other, rows) for name in sorted(of) for other, (_, rows) in sorted(of.items())]
-    for trained, tested, rows in track(pairs, "judging"):
+    for trained, tested, rows in track(pairs, "judging", console=STDERR):
         judge, part = judges[trained], test.rows(rows)
         score = judge.score(part.X)
         told = found["tests"][f"{trained} -> {tested}"] = {**ranking(score, part), "snr": by_snr(score, part)}
