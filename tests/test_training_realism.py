@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def sample(seed: int, rows: int = 240, shift: float = 0.0, missing: float = 0.0)
 def test_equals_cannot_be_told_apart():
     auc, _ = two_sample(sample(1), sample(2))
     assert auc == pytest.approx(0.5, abs=0.08)
+
+
+def test_what_tells_one_exposure_from_another_does_not_tell_the_two_apart():
+    """A quantity that is the same in all alerts of an exposure would name each exposure that was seen in training."""
+    exposure = np.arange(240) % 40
+    both = [replace(sample(seed), group=exposure.astype(str)) for seed in (1, 2)]
+    for seed, one in enumerate(both):
+        one.values[:, 3] = np.random.default_rng(seed).normal(size=40)[exposure]
+    assert two_sample(*both)[0] == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_shift_is_seen_and_named():

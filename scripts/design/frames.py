@@ -2,6 +2,8 @@
 
     python scripts/design/frames.py make steady 8001 160 FOLDER/train
     python scripts/design/frames.py make windy 8002 160 FOLDER/train
+    python scripts/design/frames.py make steady 8003 10 FOLDER/more --clouds
+    python scripts/design/frames.py make windy 8004 10 FOLDER/more --clouds
     python scripts/design/frames.py make steady 9001 700 FOLDER/test
     python scripts/design/frames.py make windy 9002 300 FOLDER/test
     python scripts/design/frames.py judge FOLDER [--also zp_rms] [--packets ztf.tar.xz --manifest manifest.csv]
@@ -9,7 +11,8 @@
 `make RECIPE SEED POINTINGS FOLDER` simulates, measures the features of a model and keeps these with the truth, in
 blocks of ten pointings; blocks that are there already are left alone, so it can be stopped and taken up again, and run
 twice side by side with `--part 0/2` and `--part 1/2`. A pointing gives some 200 alerts. Seeds differ in all fields and
-nights.
+nights. With --clouds no exposure is clear: in FOLDER/more, which need not be there, are rows that are learnt from and
+neither calibrated nor tested on.
 
 `judge` fits extra trees on each recipe's training blocks and on both, calibrates them on out-of-fold scores (no field
 on both sides), and tests on the test blocks: missed detections at 1 and 0.1 % false positives with 95 % intervals
@@ -70,6 +73,11 @@ class Table:
         """Some of them."""
         return Table(self.X[chosen], {name: column[chosen] for name, column in self.truth.items()})
 
+    def joined(self, other: Table) -> Table:
+        """These and others after them."""
+        truth = {name: np.concatenate([column, other.truth[name]]) for name, column in self.truth.items()}
+        return Table(np.concatenate([self.X, other.X]), truth)
+
     @property
     def real(self) -> NDArray[np.bool_]:
         """Which are real."""
@@ -81,9 +89,9 @@ class Table:
         return np.char.add(self.truth["recipe"], self.truth["exposure"].astype(str))
 
 
-def make(recipe_name: str, seed: int, pointings: int, folder: Path, part: tuple[int, int]) -> None:
+def make(recipe_name: str, seed: int, pointings: int, folder: Path, part: tuple[int, int], clouds: bool) -> None:
     """Simulate and measure block after block."""
-    recipe = RECIPES[recipe_name]()
+    recipe = RECIPES[recipe_name](**({"flux_failures": 1.0} if clouds else {}))
     folder.mkdir(parents=True, exist_ok=True)
     for first in track(range(part[0] * BLOCK, pointings, part[1] * BLOCK), recipe_name, console=STDERR):
         path = folder / f"{recipe_name}-{seed}-{first:05d}.npz"
@@ -116,14 +124,16 @@ def read(folder: Path) -> Table:
 
 
 class Judge:
-    """A forest of the shipped kind with its calibration, both of training rows alone."""
+    """A forest of the shipped kind with its calibration, both of training rows alone; that not of `more`."""
 
-    def __init__(self, train: Table, names: Sequence[str], recipe: Recipe) -> None:
+    def __init__(self, train: Table, more: Table | None, names: Sequence[str], recipe: Recipe) -> None:
         self.columns = [KEPT.index(name) for name in names]
-        rows = examples(train, self.columns, names)
-        self.held = out_of_fold(rows, by_field(train), replace(recipe, trees=max(recipe.trees // 3, 1)), threads=1)
+        learnt = train.joined(more) if more else train
+        rows = examples(learnt, self.columns, names)
+        fewer = replace(recipe, trees=max(recipe.trees // 3, 1))
+        held = out_of_fold(rows, by_field(learnt), fewer, threads=1)[: len(train.X)]
         self.forest = fit(rows, recipe, threads=1)
-        self.calibration: Calibration = fit_calibration(self.held, train.real)
+        self.calibration: Calibration = fit_calibration(held, train.real)
 
     def score(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores of some rows, as annotations have them."""
@@ -292,12 +302,15 @@ def judged(
     fewer = replace(recipe, trees=max(recipe.trees // 4, 1))  # for what is only compared
     of = {name: (train.truth["recipe"] == name, test.truth["recipe"] == name) for name in set(train.truth["recipe"])}
     found: dict[str, Any] = {"train": {"rows": len(train.X), "real": int(train.real.sum())}, "tests": {}}
-    both = Judge(train, names, recipe)
-    judges = {"both": both, **{name: Judge(train.rows(rows), names, fewer) for name, (rows, _) in sorted(of.items())}}
+    more = read(folder / "more") if (folder / "more").exists() else None
+    judges = {"both": Judge(train, more, names, recipe)}
+    for name, (rows, _) in sorted(of.items()):
+        own = more.rows(more.truth["recipe"] == name) if more else None
+        judges[name] = Judge(train.rows(rows), own, names, fewer)
     everything = np.ones(len(test.X), bool)
     pairs = [("both", "both", everything), *(("both", name, rows) for name, (_, rows) in sorted(of.items()))]
     if also:
-        judges["plain"] = Judge(train, FEATURE_SETS[set_name], recipe)
+        judges["plain"] = Judge(train, more, FEATURE_SETS[set_name], recipe)
         pairs.insert(1, ("plain", "both", everything))
     pairs += [(name, other, rows) for name in sorted(of) for other, (_, rows) in sorted(of.items())]
     for trained, tested, rows in track(pairs, "judging", console=STDERR):
@@ -332,6 +345,7 @@ def main() -> None:
     making.add_argument("pointings", type=int)
     making.add_argument("folder", type=Path)
     making.add_argument("--part", default="0/1", help="which blocks: number and count, as 0/2 (default: all)")
+    making.add_argument("--clouds", action="store_true", help="all exposures have some")
     judging = commands.add_parser("judge", help="train, test and tell")
     judging.add_argument("folder", type=Path)
     judging.add_argument("--trees", type=int, default=600)
@@ -347,7 +361,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "make":
         number, count = (int(part) for part in options.part.split("/"))
-        make(options.recipe, options.seed, options.pointings, options.folder, (number, count))
+        make(options.recipe, options.seed, options.pointings, options.folder, (number, count), options.clouds)
     else:
         names = ("trees", "boosted", "boosted_leaves", "boosted_share", "least_leaf")
         recipe = Recipe(**{name: getattr(options, name) for name in names})
