@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
@@ -323,3 +323,25 @@ def test_a_member_without_partitions_says_that_it_leaves(cluster, kafka):
         members = len(admin.describe_consumer_groups([group])[group].result(20).members)
     first.close()
     assert members == 1
+
+
+def test_who_is_fenced_off_says_so_and_can_still_be_closed(cluster, topic):
+    """Another worker has taken the place of a static member: the client cannot go on, nor leave the group."""
+    first = source_of(cluster, topic, instance="one")
+    assert drain(first, count=1)
+    second, told, deadline = source_of(cluster, topic, instance="one"), "", time.monotonic() + 60
+    while not told and time.monotonic() < deadline:
+        second.take(10, 0.1)
+        told = fault_of(lambda: first.take(10, 0.1))
+    assert told == fault_of(lambda: first.take(10, 0.1))  # the client tells it once; it is remembered
+    assert told.startswith("the group has no place for this worker")
+    first.close()
+    second.close()
+
+
+def fault_of(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except StreamError as fault:
+        return str(fault)
+    return ""

@@ -152,12 +152,15 @@ class Complaints:
 
     def __init__(self, metrics: Metrics) -> None:
         self.silent = False  # no broker answers
+        self.fatal = ""  # why the client cannot go on; it may tell nobody else
         self._metrics, self._logged = metrics, 0.0
 
     def __call__(self, error: KafkaError) -> None:
         """Note a complaint; the client calls this."""
         self._metrics.client_errors.labels(error.name()).inc()
         self.silent = self.silent or error.code() == KafkaError._ALL_BROKERS_DOWN
+        if error.fatal() or error.code() in {KafkaError._FATAL, *FENCED}:
+            self.fatal = self.fatal or error.str()
         if time.monotonic() - self._logged > QUIET_LOG_S:
             self._logged = time.monotonic()
             log.warning("Kafka: %s", error.str())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -93,6 +94,8 @@ class KafkaSource:
         self._go_back()
         self._left.clear()
         found = self._consume(count, wait_s)
+        if self._complaints.fatal:
+            raise StreamError(f"the group has no place for this worker: {self._complaints.fatal}")
         self._find_ends()  # partitions may have come with this very call
         self._tell_resets()
         if self._complaints.silent and not found:
@@ -189,9 +192,10 @@ class KafkaSource:
         closed while it is told of partitions may wait for ever for its own answer, and hold up the whole process.
         """
         deadline = self._clock.monotonic() + LEAVE_S
-        self._consumer.unsubscribe()  # takes effect when the client has its answer from the coordinator
-        while self._is_member() and self._clock.monotonic() < deadline:
-            self._consumer.consume(1, 0.1)
+        with contextlib.suppress(KafkaException):  # of a client that somebody has fenced off: it has nothing to leave
+            self._consumer.unsubscribe()  # takes effect when the client has its answer from the coordinator
+            while self._is_member() and self._clock.monotonic() < deadline:
+                self._consumer.consume(1, 0.1)
 
     def _is_member(self) -> bool:
         """Whether the client has something to give up; the place of a static member stays."""
