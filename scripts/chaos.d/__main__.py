@@ -3,7 +3,7 @@
     scripts/chaos                        20 000 alerts, about two minutes, with the controls
     scripts/chaos --n 1000000 --seed 7   a quarter of an hour on two idle cores
     scripts/chaos --n 5000 --no-controls --group-protocol consumer
-    scripts/chaos --n 5000 --churn 60    and then members that join and leave every second for a minute
+    scripts/chaos --churn 60            and then members that join and leave every second for a minute
 
 Three workers, each with a place of its own, read unique alerts from six partitions of Apache Kafka while they are hit
 by SIGKILL, SIGTERM and SIGSTOP at random, one of them has a slow output, the broker is restarted twice (SIGTERM,
