@@ -24,7 +24,7 @@ from realbogus.packets.schemas import SchemaStore
 from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.scoring import WANTED, Scorer
-from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, Recipe, Simulated, Truth, night
+from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, Recipe, Simulated, Truth, night, with_events
 from realbogus.simulation.defects import draw_detector
 from realbogus.simulation.exposure import make_reference
 from realbogus.simulation.history import NEIGHBOUR, forced_rows
@@ -247,6 +247,35 @@ def test_the_command_writes_a_folder_with_its_truth(tmp_path, monkeypatch, alert
     written = {path.name: path.read_bytes() for path in Path(tmp_path / "night").glob("*.avro")}
     assert written == {f"{alert.truth.candid}.avro": alert.packet for alert in alerts[:3]}
     assert (tmp_path / "night" / "truth.csv").exists()
+
+
+def test_a_sky_where_hardly_anything_happens_gives_bogus_alone():
+    still = with_events(QUICK, 1e-9)
+    assert still.stars == QUICK.stars
+    assert not any(alert.truth.real for alert in night(3, alerts=5, recipe=still))
+    assert any(alert.truth.real for alert in night(3, alerts=5, recipe=with_events(QUICK, 1.0)))
+
+
+def test_the_command_takes_the_share_of_events_as_a_fraction(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("realbogus.cli.simulate.RECIPES", {"palomar": lambda **changes: QUICK})
+    assert main(["simulate", "--alerts", "5", "--seed", "3", "--events", "1/1000000", "--out", str(tmp_path)]) == 0
+    assert "5 alerts" in (told := capsys.readouterr().err)
+    assert "0 real, 5 bogus" in told
+
+
+@pytest.mark.parametrize("share", ["0", "1/0", "many", "-1", "nan"])
+def test_a_share_of_events_that_is_none_is_refused(share, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "--out", "x", "--events", share])
+    assert ended.value.code == 2
+    assert "--events" in capsys.readouterr().err
+
+
+def test_every_detection_of_an_unvetted_night_has_a_magnitude():
+    wild = replace(QUICK, vetted=False, most_alerts=10**6, saturation_dn=2000.0)
+    wide = [next(fastavro.reader(io.BytesIO(alert.packet)))["candidate"] for alert in night(3, alerts=300, recipe=wild)]
+    assert np.isfinite([[one["magpsf"], one["sigmapsf"], one["magdiff"]] for one in wide]).all()
+    assert max(one["magpsf"] for one in wide) == pytest.approx(wild.zero_point, abs=1.0)  # of a fit that is negative
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import ConfigError
 from realbogus.nights import Output, open_packets, open_truth
-from realbogus.simulation import RECIPES, Simulated, night
+from realbogus.simulation import RECIPES, Simulated, night, with_events
 from realbogus.stream.protocols import Record, Sink
 
 FLUSH_EVERY = 200  # records
@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     recipe = RECIPES[options.recipe or OF_SURVEY[options.survey]](vetted=not options.raw)
     if recipe.survey != options.survey:
         raise ConfigError([f"the recipe {recipe.name} makes packets of {recipe.survey}, not of {options.survey}"])
+    recipe = with_events(recipe, options.events)
     alerts = night(options.seed, alerts=options.alerts, recipe=recipe, jobs=options.jobs)
     began = time.monotonic()
     with ExitStack() as stack:

@@ -145,12 +145,13 @@ def _identity(sheet: Sheet, one: Mapping[str, float], serial: int) -> dict[str, 
 def _photometry(sheet: Sheet, one: Mapping[str, float]) -> dict[str, Any]:
     """Magnitudes of the difference flux. The PSF fit's error is scaled by its chi, as DAOPhot's scatter is."""
     zero = sheet.zero_point
-    magpsf = zero - 2.5 * np.log10(one["flux"])
+    flux = max(one["flux"], 1.0)  # DN; where every detection is given a fit may be negative
+    magpsf = zero - 2.5 * np.log10(flux)
     magap, magapbig = (zero - APERTURE - 2.5 * np.log10(max(one[name], 1.0)) for name in ("aperture", "wide"))
     limit = sheet.columns["diffmaglim"]
     return {
         "magpsf": magpsf,
-        "sigmapsf": sigma_psf(one["flux"], one["sky_error"], one["chi2"]),
+        "sigmapsf": sigma_psf(flux, one["sky_error"], one["chi2"]),
         "chipsf": one["chi2"],
         "magap": magap,
         "sigmagap": min(MAG * one["aperture_error"] / max(one["aperture"], 1.0), 10.0),

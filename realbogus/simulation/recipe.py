@@ -7,11 +7,12 @@ docs/simulation.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 PIXEL_ARCSEC = 1.01  # ZTF
 CHIP_SHAPE = (3080, 3072)  # rows, columns of a ZTF quadrant
+EVENTS = ("variables", "transients", "asteroids")  # what truly changes
 BANDS = {1: "g", 2: "r", 3: "i"}  # ZTF fid
 
 
@@ -94,6 +95,14 @@ class Recipe:
     threshold: float = 5.0  # sigma in the detection image
     vetted: bool = True  # apply the survey's first, loose cuts as its alert stream does
     most_alerts: int = 70  # that one exposure of a frame may give, chosen at random; a breaker
+
+
+def with_events(recipe: Recipe, share: float) -> Recipe:
+    """The same telescope under a sky with this share of the variables, transients and asteroids.
+
+    The recipes hold some twelve times what the sky has, so that a night of a given number of alerts takes fewer frames.
+    """
+    return replace(recipe, **{name: getattr(recipe, name) * share for name in EVENTS})
 
 
 def palomar(**changes: Any) -> Recipe:

@@ -4,7 +4,7 @@
     realbogus simulate --alerts 20000 --seed 2 --jobs 2 --out night.tar.gz --truth truth.csv
     realbogus simulate --alerts 500 --kafka 127.0.0.1:9092 --topic ztf_20261122_programid1 --rate 50
     realbogus simulate --alerts 5000 --seed 3 --recipe windy --raw --out unvetted/
-
+    realbogus simulate --alerts 10000 --seed 5 --events 1/12 --jobs 2 --out sky/
     realbogus simulate --survey rubin --alerts 2000 --seed 4 --out rubin-night/
 
 The packets follow ZTF's schema 4.02 in every field, or Rubin's 11.0; ZTF objects are named SIM..., the publisher is
@@ -12,12 +12,17 @@ The packets follow ZTF's schema 4.02 in every field, or Rubin's 11.0; ZTF object
 packets as truth.csv unless --truth says otherwise) has a row per packet: candid, real (1 or 0), kind, snr, exposure,
 night and so on.
 
+A recipe has some twelve times the variables, transients and asteroids of the sky, which saves frames: two alerts of
+three are real. --events 1/12 has about as many as the sky: one alert of eight is real, one of a hundred with --raw.
+Train models on such nights: bogus are more, and more varied.
+
 Equal calls give equal bytes, whatever --jobs is. How the frames are made: docs/simulation.md.
 """
 
 from __future__ import annotations
 
 import argparse
+from fractions import Fraction
 from pathlib import Path
 
 from realbogus.cli.calls.names import RECIPES, SURVEYS
@@ -35,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument("--survey", choices=SURVEYS, default="ztf", help="whose packets (default: ztf)")
     parser.add_argument("--recipe", choices=RECIPES, help="which telescope (default: the survey's own)")
+    parser.add_argument(
+        "--events", type=_share, default=1.0, metavar="SHARE", help="share of the recipe's true changes, such as 1/12"
+    )
     parser.add_argument("--raw", action="store_true", help="give all detections, without the survey's first loose cuts")
 
 
@@ -43,6 +51,16 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text} is not a share, such as 1/12 or 0.1") from None
+    if not 0 < share <= 10:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 10")
+    return share
 
 
 def _rate(text: str) -> float:
