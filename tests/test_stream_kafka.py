@@ -164,8 +164,42 @@ def test_an_end_in_the_future_is_waited_for(cluster, kafka, topic):
     produce(kafka, topic, [b"60"])
     found += drain(source, count=10)
     assert source.is_finished()
+    produce(kafka, topic, [b"61"])
+    assert source._consumer.consume(1, 0.5) == []  # nothing is fetched any more
     source.close()
     assert numbers(found) == list(range(N + 1))
+
+
+def test_partitions_that_went_during_a_pause_are_read_when_they_come_back_after_it(cluster, kafka, topic):
+    window = [topic]
+    source = KafkaSource(cluster, group_id=f"group-{topic}", topics=lambda: window)
+    assert len(drain(source, commit=False)) == N
+    source.pause(True)
+    change_to(new_topic(kafka), window, source)
+    source.pause(False)
+    found = change_to(topic, window, source)
+    found += drain(source, count=N - len(found), commit=False)
+    source.close()
+    assert numbers(found) == list(range(N))
+
+
+def change_to(wanted: str, window: list[str], source: KafkaSource) -> list[Message]:
+    """Read until all that is assigned is of another topic; what came meanwhile."""
+    window[:], deadline, found = [wanted], time.monotonic() + 60, []
+    while {name for name, _ in source.assigned} != {wanted}:
+        assert time.monotonic() < deadline
+        found += source.take(25, 0.2)
+    return found
+
+
+def test_partitions_that_come_back_uncommitted_are_read_again_and_up_to_their_ends(cluster, kafka, topic):
+    window = [topic]
+    source = KafkaSource(cluster, group_id=f"group-{topic}", topics=lambda: window, until_s=START_S + 20)
+    assert numbers(drain(source, count=N, commit=False)) == list(range(20))
+    found = change_to(new_topic(kafka), window, source) + change_to(topic, window, source)
+    found += drain(source, count=N, commit=False)
+    source.close()
+    assert numbers(found) == list(range(20))
 
 
 def test_a_group_that_is_in_use_is_not_moved(cluster, topic):
@@ -187,6 +221,7 @@ def test_a_topic_that_is_not_there_yet_is_waited_for(cluster, kafka):
     sink.send(Record(wanted, None, b"0"))
     sink.flush()
     assert numbers(drain(source, count=1)) == [0]
+    assert source.waiting_for() == ""
     source.close()
     sink.close()
 

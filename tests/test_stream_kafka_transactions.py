@@ -164,7 +164,9 @@ def test_while_paused_nothing_is_handed_out_and_nothing_is_lost_by_it(cluster, k
     copier.source.pause(True)
     produce(kafka, topic, [b"%d" % at for at in range(N, N + 5)])
     assert copier.take(within_s=2) == []
+    assert copier.told("paused_partitions") == 3
     copier.source.pause(False)
+    assert copier.told("paused_partitions") == 0
     done += copier.copy(N + 5 - len(done))
     copier.close()
     assert numbers(read_all(kafka, out, **COMMITTED)) == list(range(N + 5))
@@ -175,7 +177,7 @@ def test_partitions_that_come_during_a_pause_are_paused_too(cluster, kafka, topi
     copier = Copier(cluster, topic, out)
     copier.source.pause(True)  # before it has any
     assert copier.take(within_s=6) == []
-    assert len(copier.source.assigned) == 3
+    assert len(copier.source.assigned) == copier.told("paused_partitions") == 3
     copier.source.pause(False)
     copier.copy(N)
     copier.close()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from kafka_cases import new_topic, produce
 
 from realbogus.config.sections import KafkaSettings
 from realbogus.stream.kafka import KafkaSource, nights
-from realbogus.stream.kafka.nights import nights_over
+from realbogus.stream.kafka.nights import EVERY_S, Nights, nights_over
 from realbogus.stream.protocols import positions_after
+from realbogus.testing import ManualClock
 
 MON, TUE, WED = ("mon", 0), ("tue", 0), ("wed", 0)
 
@@ -82,3 +85,58 @@ def test_a_worker_that_is_added_gets_its_part_of_tonight_and_what_comes_late_is_
     pair.turn_until(lambda: (yesterday, b"late") in pair.read)
     pair.close()
     assert len(pair.read) == len(set(pair.read)) == 81
+
+
+class Looked:
+    """Yesterday's and tonight's topic, and who looks at them now and then; yesterday's is read to its end."""
+
+    def __init__(self, kafka: str) -> None:
+        self.kafka, self.clock = kafka, ManualClock()
+        self.window = self.yesterday, self.tonight = new_topic(kafka, 1), new_topic(kafka, 1)
+        self.reader = Consumer({"bootstrap.servers": kafka, "group.id": f"group-{self.tonight}"})
+        for topic in self.window:
+            produce(kafka, topic, [b"0", b"1", b"2"])
+        self.read_up_to(3)
+
+    def read_up_to(self, offset: int) -> None:
+        self.reader.commit(offsets=[TopicPartition(self.yesterday, 0, offset)], asynchronous=False)
+
+
+@pytest.fixture
+def looked(kafka: str) -> Iterator[Looked]:
+    looked = Looked(kafka)
+    yield looked
+    looked.reader.close()
+
+
+@pytest.mark.kafka
+def test_a_night_that_something_came_late_for_stays_so_that_nothing_goes_to_and_fro(looked):
+    seen = Nights(looked.reader, looked.clock)
+    assert seen.current(looked.window) == (looked.tonight,)
+    produce(looked.kafka, looked.yesterday, [b"late"])
+    assert seen.current(looked.window) == (looked.tonight,)  # it is looked at now and then only
+    looked.clock.advance(EVERY_S)
+    assert seen.current(looked.window) == looked.window
+    looked.read_up_to(4)
+    looked.clock.advance(EVERY_S)
+    assert seen.current(looked.window) == looked.window
+
+
+@pytest.mark.kafka
+def test_a_topic_that_is_no_night_is_never_let_go(looked):
+    assert Nights(looked.reader, looked.clock, [looked.yesterday]).current(looked.window) == looked.window
+
+
+@pytest.mark.kafka
+def test_a_night_of_which_nothing_was_read_and_nothing_is_left_is_over(looked):
+    emptied = new_topic(looked.kafka, 1)
+    produce(looked.kafka, emptied, [b"0"])
+    admin, all_of_it = AdminClient({"bootstrap.servers": looked.kafka}), TopicPartition(emptied, 0, OFFSET_END)
+    admin.delete_records([all_of_it])[all_of_it].result(20)
+    assert Nights(looked.reader, looked.clock).current((emptied, *looked.window)) == (looked.tonight,)
+
+
+@pytest.mark.kafka
+def test_nothing_is_let_go_where_the_broker_cannot_tell_what_is_read(looked, monkeypatch):
+    monkeypatch.setattr(nights, "ANSWER_S", 0.0)
+    assert Nights(looked.reader, looked.clock).current(looked.window) == looked.window

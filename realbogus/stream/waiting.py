@@ -13,14 +13,15 @@ class Waiting:
     """Told again and again why nothing can come, "" where it can; times are monotonic, s."""
 
     def __init__(self) -> None:
-        self._why, self._since, self._told = "", 0.0, False
+        self._why, self._since, self._told = "", 0.0, ""
 
     def look(self, why: str, now: float) -> None:
         """Log what is new."""
         if why != self._why:
-            if self._told and not why:
-                log.info("no longer waiting")
-            self._why, self._since, self._told = why, now, False
-        if why and not self._told and now - self._since >= LASTS_S:
+            self._why, self._since = why, now
+        if self._told and not why:
+            log.info("no longer waiting")
+            self._told = ""
+        elif why != self._told and now - self._since >= LASTS_S:
             log.warning("waiting: %s", why)
-            self._told = True
+            self._told = why

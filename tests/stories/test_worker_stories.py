@@ -202,6 +202,22 @@ def test_a_worker_told_to_leave_when_idle_leaves_when_nothing_came_for_so_long()
     assert 30 <= night.broker.clock.now() - 1_700_000_000 < 31
 
 
+def test_why_nothing_can_come_is_told_by_readiness_and_in_the_log(monkeypatch, caplog):
+    caplog.set_level("INFO", "realbogus.stream.waiting")
+    night, seen = Night(), []
+    worker, why = night.worker(), "there is no topic alerts yet"
+    worker.source.ends = False
+    monkeypatch.setattr(worker.source, "waiting_for", lambda: why if 0 < len(seen) <= 100 else "")
+
+    def stop() -> bool:
+        seen.append(worker.health.not_ready)
+        return len(seen) > 110
+
+    worker.run(stop)
+    assert seen == ["starting", *[why] * 100, *[""] * 10]
+    assert caplog.messages == [f"waiting: {why}", "no longer waiting"]
+
+
 def test_a_batch_never_mixes_models():
     asked = []
 
@@ -348,6 +364,17 @@ def test_metrics_agree_with_the_ledger():
     assert (forwarded, forwarded + held) == (total.forwarded, total.scored)
     assert value("realbogus_latency_seconds_count") == 11
     assert value("realbogus_score_count", {"survey": "ztf"}) == 10
+
+
+def test_what_was_read_is_counted_by_partition():
+    night = Night(broker=MemoryBroker(partitions=3))
+    night.send(*ALERTS)
+    value = night.run().metrics.registry.get_sample_value
+    read = [len(log) for log in night.broker.topics["alerts"]]
+    assert len(set(read)) > 1
+    assert [
+        value("realbogus_alerts_consumed_total", {"topic": "alerts", "partition": str(at)}) for at in range(3)
+    ] == read
 
 
 def test_a_batch_is_on_its_way_while_the_next_is_scored_and_settled_before_that_is_written():

@@ -360,7 +360,8 @@ class KafkaSource:
         self.before_revoke()
         self._changed("lost", partitions)
 
-    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        self._consumer.resume(list(partitions))  # else they would be held should they come back: the client remembers
         gone = {(one.topic, one.partition) for one in partitions}
         self._assigned -= gone
         self._ends.forget(gone)
