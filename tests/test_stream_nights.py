@@ -13,6 +13,7 @@ from kafka_cases import new_topic, produce
 from realbogus.config.sections import KafkaSettings
 from realbogus.stream.kafka import KafkaSource, nights
 from realbogus.stream.kafka.nights import EVERY_S, Nights, nights_over
+from realbogus.stream.kafka.positions import NO_COORDINATOR, patiently
 from realbogus.stream.protocols import positions_after
 from realbogus.testing import ManualClock
 
@@ -99,7 +100,8 @@ class Looked:
         self.read_up_to(3)
 
     def read_up_to(self, offset: int) -> None:
-        self.reader.commit(offsets=[TopicPartition(self.yesterday, 0, offset)], asynchronous=False)
+        positions = [TopicPartition(self.yesterday, 0, offset)]
+        patiently(lambda: self.reader.commit(offsets=positions, asynchronous=False), NO_COORDINATOR, within_s=60)
 
 
 @pytest.fixture
