@@ -18,7 +18,7 @@ from realbogus.limits import Limits
 from realbogus.packets.schemas import SchemaStore, read_schema
 from realbogus.scoring import WANTED
 from realbogus.simulation import RECIPES, Simulated, night
-from realbogus.simulation.rubin import visit_id
+from realbogus.simulation.rubin.plate import visit_id
 from realbogus.surveys import SURVEYS, recognise
 
 SMALL = RECIPES["pachon"](side=512, visits=3, variables=40.0, transients=12.0, asteroids=12.0)
