@@ -10,8 +10,9 @@ import pytest
 
 from realbogus.simulation import BOGUS_KINDS, Recipe
 from realbogus.simulation.convolution import convolve_all, convolve_varying
-from realbogus.simulation.defects import LEAST_LOSS, Defect, _clouds, add_noise, draw_detector
+from realbogus.simulation.defects import Defect
 from realbogus.simulation.detection import _peaks, detect, matched_filter, searchable
+from realbogus.simulation.detector import add_noise, draw_detector
 from realbogus.simulation.engines import ENGINES
 from realbogus.simulation.exposure import (
     LANCZOS,
@@ -28,6 +29,7 @@ from realbogus.simulation.night import plan
 from realbogus.simulation.optics import PSF, draw_psf, paint_points, sow, spatial_psf
 from realbogus.simulation.pointing import observe
 from realbogus.simulation.scene import Galaxies, draw_scene, paint_galaxies
+from realbogus.simulation.sky_and_optics import LEAST_LOSS, clouds
 from realbogus.simulation.subtraction import alard_lupton, gaussian_basis, mesh_background
 
 SIDE = 512
@@ -358,7 +360,7 @@ def test_a_zero_point_takes_up_what_clouds_cost_all_its_calibrators_and_its_rms_
     at = places[:, 1].astype(int), places[:, 0].astype(int)
     for seed in range(12):
         light, bits = np.full((SIDE, SIDE), 1150.0), np.zeros((SIDE, SIDE), np.uint16)
-        lost = _clouds(rng(seed), light, bits, 150.0, places)
+        lost = clouds(rng(seed), light, bits, 150.0, places)
         left = -2.5 * np.log10((light[at] - 150.0) / 1000.0)
         assert lost.shape == (9, 3)
         assert lost.mean() == pytest.approx(0.0, abs=1e-9)

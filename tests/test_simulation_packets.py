@@ -25,7 +25,7 @@ from realbogus.registry import Registry
 from realbogus.resources import shipped
 from realbogus.scoring import WANTED, Scorer
 from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, Recipe, Simulated, Truth, night, with_events
-from realbogus.simulation.defects import draw_detector
+from realbogus.simulation.detector import draw_detector
 from realbogus.simulation.exposure import make_reference
 from realbogus.simulation.history import NEIGHBOUR, forced_rows
 from realbogus.simulation.night import plan

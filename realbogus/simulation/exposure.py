@@ -14,10 +14,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from realbogus.simulation.convolution import convolve_varying
-from realbogus.simulation.defects import Damage, Detector, bright_stars, damage_reference, damage_science
+from realbogus.simulation.damage import damage_reference, damage_science
+from realbogus.simulation.defects import Damage
+from realbogus.simulation.detector import Detector
 from realbogus.simulation.optics import PSF, Image, Singles, draw_psf, paint_points, polynomial, sow, spatial_psf
 from realbogus.simulation.recipe import Recipe
 from realbogus.simulation.scene import ASTEROID, Event, Galaxies, Scene, paint_galaxies
+from realbogus.simulation.sky_and_optics import bright_stars
 
 FAINT = 10.0  # noises of a pixel: points of less light, S/N 3 or so, are not painted one by one
 PAD = 12  # pixels by which the reference frame is larger on each side

@@ -14,7 +14,7 @@ from itertools import count, islice
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from realbogus.simulation.defects import draw_detector
+from realbogus.simulation.detector import draw_detector
 from realbogus.simulation.exposure import make_reference
 from realbogus.simulation.pointing import CADENCE_D, NID_ZERO_JD, Pointing, Simulated, observe
 from realbogus.simulation.recipe import Recipe

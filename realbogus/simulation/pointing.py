@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from realbogus.simulation.defects import BLOCK, Damage, Detector
+from realbogus.simulation.defects import Damage
 from realbogus.simulation.detection import Candidates, Searchable, detect
+from realbogus.simulation.detector import BLOCK, Detector
 from realbogus.simulation.engines import ENGINES, Subtracted
 from realbogus.simulation.exposure import (
     PAD,
