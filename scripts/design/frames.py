@@ -4,6 +4,7 @@
     python scripts/design/frames.py make windy 8002 160 FOLDER/train
     python scripts/design/frames.py make steady 8003 10 FOLDER/more --clouds
     python scripts/design/frames.py make windy 8004 10 FOLDER/more --clouds
+    python scripts/design/frames.py make windy 7302 80 FOLDER/more --events 1/12 --raw --bogus 1/4
     python scripts/design/frames.py make steady 9001 700 FOLDER/test
     python scripts/design/frames.py make windy 9002 300 FOLDER/test
     python scripts/design/frames.py judge FOLDER [--also zp_rms] [--packets ztf.tar.xz --manifest manifest.csv]
@@ -11,14 +12,15 @@
 `make RECIPE SEED POINTINGS FOLDER` simulates, measures the features of a model and keeps these with the truth, in
 blocks of ten pointings; blocks that are there already are left alone, so it can be stopped and taken up again, and run
 twice side by side with `--part 0/2` and `--part 1/2`. A pointing gives some 200 alerts. Seeds differ in all fields and
-nights. With --clouds no exposure is clear: in FOLDER/more, which need not be there, are rows that are learnt from and
-neither calibrated nor tested on.
+nights. With --clouds no exposure is clear; with --events 1/12 as much happens as in the sky; --raw gives all
+detections; --bogus keeps a share of the bogus. In FOLDER/more, which need not be there, are rows that are learnt from
+and neither calibrated nor tested on, in FOLDER/other those of a telescope that nothing is learnt from.
 
 `judge` fits extra trees on each recipe's training blocks and on both, calibrates them on out-of-fold scores (no field
 on both sides), and tests on the test blocks: missed detections at 1 and 0.1 % false positives with 95 % intervals
 resampled by exposure, by S/N and by class, the calibration at 1:1 and after the prior's correction at 1:100, and
-whether a budget is met within Poisson error. --also gives the forests features beyond the set; then one without these
-is told too. --compare adds the learning curve and choices of sets and leaves. One JSON object goes to stdout. What it
+whether a budget is met within Poisson error. --also gives the forests features beyond the set. --compare adds
+a forest without these, the learning curve, and choices of sets and leaves. One JSON object goes to stdout. What it
 found: realbogus/docs/simulation.md.
 """
 
@@ -30,6 +32,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,8 @@ from realbogus.calibration import Calibration, at_prior, estimated_prior, fit_ca
 from realbogus.errors import LabelError
 from realbogus.features import FEATURE_SETS, extract
 from realbogus.labels import read_manifest
-from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, RECIPES
+from realbogus.simulation import BOGUS_KINDS, REAL_KINDS, RECIPES, with_events
+from realbogus.simulation import Recipe as SkyRecipe
 from realbogus.simulation.night import plan, run
 from realbogus.training.evaluate import auc, cut_at, ece, mdr_at, with_intervals
 from realbogus.training.examples import Examples
@@ -89,15 +93,16 @@ class Table:
         return np.char.add(self.truth["recipe"], self.truth["exposure"].astype(str))
 
 
-def make(recipe_name: str, seed: int, pointings: int, folder: Path, part: tuple[int, int], clouds: bool) -> None:
-    """Simulate and measure block after block."""
-    recipe = RECIPES[recipe_name](**({"flux_failures": 1.0} if clouds else {}))
+def make(recipe: SkyRecipe, seed: int, pointings: int, folder: Path, part: tuple[int, int], bogus: float) -> None:
+    """Simulate and measure block after block, with this share of the bogus."""
     folder.mkdir(parents=True, exist_ok=True)
-    for first in track(range(part[0] * BLOCK, pointings, part[1] * BLOCK), recipe_name, console=STDERR):
-        path = folder / f"{recipe_name}-{seed}-{first:05d}.npz"
+    for first in track(range(part[0] * BLOCK, pointings, part[1] * BLOCK), recipe.name, console=STDERR):
+        path = folder / f"{recipe.name}-{seed}-{first:05d}.npz"
         if path.exists():
             continue
         found = [one for serial in range(first, first + BLOCK) for one in run(plan(seed, serial, recipe), recipe)]
+        kept = np.random.default_rng([seed, first]).random(len(found)) < bogus
+        found = [one for one, stays in zip(found, kept, strict=True) if stays or one.truth.real]
         told = {one.truth.candid: one.truth for one in found}
         X, candids = measured(one.packet for one in found)
         columns = {name: np.array([getattr(told[c], name) for c in candids], TEXT.get(name)) for name in TOLD}
@@ -105,6 +110,13 @@ def make(recipe_name: str, seed: int, pointings: int, folder: Path, part: tuple[
         with partial.open("wb") as file:
             np.savez_compressed(file, X=X, **columns)
         os.replace(partial, path)
+
+
+def sky(options: argparse.Namespace) -> SkyRecipe:
+    """The recipe as the command line changes it."""
+    cloudy = {"flux_failures": 1.0} if options.clouds else {}
+    raw = {"vetted": False, "most_alerts": 10**6} if options.raw else {}
+    return with_events(RECIPES[options.recipe](**cloudy, **raw), float(options.events))
 
 
 def measured(messages: Iterator[bytes]) -> tuple[NDArray[np.float32], list[int]]:
@@ -309,21 +321,25 @@ def judged(
         judges[name] = Judge(train.rows(rows), own, names, fewer)
     everything = np.ones(len(test.X), bool)
     pairs = [("both", "both", everything), *(("both", name, rows) for name, (_, rows) in sorted(of.items()))]
-    if also:
+    if also and compare:
         judges["plain"] = Judge(train, more, FEATURE_SETS[set_name], recipe)
         pairs.insert(1, ("plain", "both", everything))
+    tests: dict[str, Table] = {}
+    if (folder / "other").exists():
+        tests["other"] = read(folder / "other")
+        pairs.append(("both", "other", np.ones(len(tests["other"].X), bool)))
     pairs += [(name, other, rows) for name in sorted(of) for other, (_, rows) in sorted(of.items())]
     for trained, tested, rows in track(pairs, "judging", console=STDERR):
-        judge, part = judges[trained], test.rows(rows)
+        judge, part = judges[trained], tests.get(tested, test).rows(rows)
         score = judge.score(part.X)
         told = found["tests"][f"{trained} -> {tested}"] = {**ranking(score, part), "snr": by_snr(score, part)}
-        if trained in ("both", "plain", tested):
+        if tested != "other" and trained in ("both", "plain", tested):
             told |= {
                 "classes": by_class(score, part),
                 "calibration": calibrated(judge, score, part),
                 "budgets": [budget(judge, score, part, n) for n in (500.0, float(part.real.sum() // 4))],
             }  # fmt: skip
-        if tested == "both":
+        if tested in ("both", "other"):
             alike, share = np.isin(part.truth["kind"], ALIKE), part.truth["share"]
             unclear = (share > AMBIGUOUS[0]) & (share < AMBIGUOUS[1])
             left_out = {"alike": alike, "ambiguous": unclear, "alike_and_ambiguous": alike | unclear}
@@ -346,6 +362,9 @@ def main() -> None:
     making.add_argument("folder", type=Path)
     making.add_argument("--part", default="0/1", help="which blocks: number and count, as 0/2 (default: all)")
     making.add_argument("--clouds", action="store_true", help="all exposures have some")
+    making.add_argument("--events", type=Fraction, default=1.0, help="share of the true changes, 1/12 as in the sky")
+    making.add_argument("--raw", action="store_true", help="all detections, without the survey's first loose cuts")
+    making.add_argument("--bogus", type=Fraction, default=1.0, help="share of the bogus that is kept")
     judging = commands.add_parser("judge", help="train, test and tell")
     judging.add_argument("folder", type=Path)
     judging.add_argument("--trees", type=int, default=600)
@@ -361,7 +380,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "make":
         number, count = (int(part) for part in options.part.split("/"))
-        make(options.recipe, options.seed, options.pointings, options.folder, (number, count), options.clouds)
+        make(sky(options), options.seed, options.pointings, options.folder, (number, count), float(options.bogus))
     else:
         names = ("trees", "boosted", "boosted_leaves", "boosted_share", "least_leaf")
         recipe = Recipe(**{name: getattr(options, name) for name in names})

@@ -76,6 +76,8 @@ import numpy as np
 
 from realbogus.features import CATALOGUE, FEATURE_SETS
 from realbogus.labels import read_manifest, read_truth
+from realbogus.registry import Registry
+from realbogus.resources import shipped
 from realbogus.training.evaluate import auc, cut_at, mdr_at, paired
 from realbogus.training.examples import Examples, joined
 from realbogus.training.fit import Recipe, out_of_fold
@@ -86,6 +88,8 @@ FRAME = tuple(name for name in CATALOGUE if CATALOGUE[name].family == "L")
 OF_STARS = tuple(name for name in FRAME if name.startswith(("star_", "core_", "ratio_", "slope_")))
 OF_SPOTS = ("spots_bright", "spots_dark", "spots_sign", "outer_skew", "outer_rms")
 OF_TRAILS = ("trail", "trail_both")
+SHIPPED = {"trees": 600, "boosted": 100}
+OF_SIMULATED = "realbogus-simulated-ztf/3"  # of features of fast-2
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Trial:
     recipe: dict[str, Any] = field(default_factory=dict)
     by_confidence: bool = False  # rows of unsure panels weigh less: 0.4 and 0.7 at confidence 2 and 3 of 6
     simulated: float = 0.0  # weight of all simulated alerts together, that of all packets being 1
+    blended: float = 0.0  # share of the score that is of the shipped forest of simulated alerts alone
 
 
 TRIALS = (
@@ -115,6 +120,7 @@ TRIALS = (
     Trial("fast-2, 1000 trees", recipe={"trees": 1000}),
     Trial("fast-2, boosted", recipe={"boosted": 100}),
     Trial("fast-2, boosted, half", recipe={"boosted": 100, "boosted_share": 0.5}),
+    *(Trial(f"shipped, {b:g} of simulated forest", recipe=SHIPPED, blended=b) for b in (0.0, 0.1, 0.2, 0.3)),
     *(Trial(f"fast-2, simulated x {weight:g}", simulated=weight) for weight in (0.1, 0.3, 1.0)),
 )
 
@@ -156,7 +162,11 @@ def scores(trial: Trial, real: Examples, made: Sequence[Examples], split: str, s
     if trial.simulated:
         table = joined([real, *made])  # ordered by source: the panel's rows stay first
         fold = np.concatenate([fold, np.full(len(table) - len(real), -1)])
-    return out_of_fold(with_features(table, names), fold, recipe)[: len(real)]
+    held = out_of_fold(with_features(table, names), fold, recipe)[: len(real)]
+    if not trial.blended:
+        return held
+    forest = Registry(shipped("models")).load(OF_SIMULATED).forest
+    return (1 - trial.blended) * held + trial.blended * forest.score(with_features(real, FEATURE_SETS["fast-2"]).X)
 
 
 def figures(score: np.ndarray, real: Examples) -> list[float]:
