@@ -196,7 +196,7 @@ def test_a_batch_ends_at_its_limit_of_bytes(cluster, kafka):
 
 
 def churn_portion() -> int:
-    from realbogus.stream.kafka.source import PORTION
+    from realbogus.stream.kafka.portions import PORTION
 
     return PORTION
 

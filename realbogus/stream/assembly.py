@@ -108,50 +108,17 @@ def open_worker(
 
     slot is its number among several processes, lasting tells whether it stays until told to stop; see `slots.place_in`.
     """
-    given, output, clock = settings.need_input(), settings.output, clock or SystemClock()
-
-    def topics() -> tuple[str, ...]:
-        recent = from_s is not None and clock.now() - from_s < (MOST_NIGHTS - 3) * DAY_S
-        return topics_of_the_night(given.topics, given.pattern, clock.now(), from_s if recent else None)
-
-    to = Destinations(
-        annotations=output.topic,
-        dead_letters=output.dead_letters,
-        parked=output.parked,
-        held=settings.exposures.held,
-        outbox=settings.publish.outbox,
-        style=settings.voevent,
-        format=output.format,
-        store=scorer.store,
-        limits=settings.limits,
-        bare_schema=given.bare_schema or None,
-        with_alert=bool(settings.publish.http_port),
-    )
-    if to.style is None:
-        log.info("no section [voevent]: alerts are annotated, no events are made")
+    given, clock = settings.need_input(), clock or SystemClock()
+    to = _destinations(settings, scorer)
     with ExitStack() as stack:
+        kafka, instance = settings.kafka, given.instance
         place = stack.enter_context(
-            place_in(
-                given.group_id, cluster=settings.kafka.bootstrap, instance=given.instance, slot=slot, lasting=lasting
-            )
+            place_in(given.group_id, cluster=kafka.bootstrap, instance=instance, slot=slot, lasting=lasting)
         )
-        sink = open_sink(output, settings.kafka, place, metrics)
-        stack.enter_context(closing(sink))
-        shadow = [topic_for(output.shadow, topic) for topic in given.topics if settings.models.shadow]
-        sink.prepare([*to.topics(given.topics), *shadow])
-        source = KafkaSource(
-            settings.kafka,
-            group_id=given.group_id,
-            topics=topics,
-            always=given.topics if given.pattern and until_s is None else None,
-            instance=place.name if place.kept else "",
-            until_s=until_s,
-            batch_bytes=given.batch_mb << 20,
-            metrics=metrics,
-            clock=clock,
-        )
-        stack.enter_context(closing(source))
-        with closing(KafkaLog(settings.kafka)) as before:
+        sink = stack.enter_context(closing(open_sink(settings.output, kafka, place, metrics)))
+        sink.prepare([*to.topics(given.topics), *_shadow_topics(settings)])
+        source = stack.enter_context(closing(_source(settings, place, from_s, until_s, metrics, clock)))
+        with closing(KafkaLog(kafka)) as before:
             held = still_held(before, settings.exposures.held, clock.now() - DAY_S)
         swap = hot_swap(settings, replace(scorer, timed=metrics.timed), metrics)
         stack.enter_context(swap.watching())
@@ -172,6 +139,54 @@ def open_worker(
             reviews=reviews_of(settings, lambda: swap.scorer, metrics, health, held, source.share),
             hold=fetch.waiting if isinstance(fetch := scorer.store.fetch, SchemaRegistry) else lambda: "",
         )
+
+
+def _destinations(settings: Settings, scorer: Scorer) -> Destinations:
+    """Where each kind of result goes, and how it is written."""
+    given, output = settings.need_input(), settings.output
+    if settings.voevent is None:
+        log.info("no section [voevent]: alerts are annotated, no events are made")
+    return Destinations(
+        annotations=output.topic,
+        dead_letters=output.dead_letters,
+        parked=output.parked,
+        held=settings.exposures.held,
+        outbox=settings.publish.outbox,
+        style=settings.voevent,
+        format=output.format,
+        store=scorer.store,
+        limits=settings.limits,
+        bare_schema=given.bare_schema or None,
+        with_alert=bool(settings.publish.http_port),
+    )
+
+
+def _shadow_topics(settings: Settings) -> list[str]:
+    """Where a model in the shadow writes."""
+    return [topic_for(settings.output.shadow, one) for one in settings.need_input().topics if settings.models.shadow]
+
+
+def _source(
+    settings: Settings, place: Place, from_s: float | None, until_s: float | None, metrics: Metrics, clock: Clock
+) -> KafkaSource:
+    """The topics of the night, as a member of the group."""
+    given = settings.need_input()
+
+    def topics() -> tuple[str, ...]:
+        recent = from_s is not None and clock.now() - from_s < (MOST_NIGHTS - 3) * DAY_S
+        return topics_of_the_night(given.topics, given.pattern, clock.now(), from_s if recent else None)
+
+    return KafkaSource(
+        settings.kafka,
+        group_id=given.group_id,
+        topics=topics,
+        always=given.topics if given.pattern and until_s is None else None,
+        instance=place.name if place.kept else "",
+        until_s=until_s,
+        batch_bytes=given.batch_mb << 20,
+        metrics=metrics,
+        clock=clock,
+    )
 
 
 def open_sink(output: OutputSettings, kafka: KafkaSettings, place: Place, metrics: Metrics) -> KafkaSink:

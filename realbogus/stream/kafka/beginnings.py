@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Set
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from realbogus.stream.kafka.positions import committed
+from realbogus.stream.kafka.settings import Complaints
 from realbogus.stream.protocols import Partition
+from realbogus.telemetry import Metrics
+
+log = logging.getLogger(__name__)
 
 ANSWER_S = 2.0  # s; longest wait for each answer of a broker
+
+
+class Beginnings:
+    """Tells of each partition that comes to us whether we begin elsewhere than where the group ended."""
+
+    def __init__(self, consumer: Consumer, metrics: Metrics, complaints: Complaints) -> None:
+        self._consumer, self._metrics, self._complaints = consumer, metrics, complaints
+        self.untold: set[Partition] = set()  # partitions of which nobody has told yet where we begin
+        for kind in ("new", "gone"):  # from 0 on: a counter that begins with its first event rings no alarm for it
+            metrics.offset_resets.labels(kind)
+
+    def tell(self, assigned: Set[Partition]) -> None:
+        """Log and count where we do not begin where the group ended; tried again where no broker answers."""
+        if not self.untold or self._complaints.silent:
+            return
+        came, self.untold = self.untold & assigned, set()
+        try:
+            for kind, about in list(resets(self._consumer, came)):
+                self._metrics.offset_resets.labels(kind).inc()
+                log.log(logging.ERROR if kind == "gone" else logging.INFO, "begins anew in %s", about)
+        except KafkaException as error:
+            self._complaints(error.args[0])
+            self.untold |= came
 
 
 def resets(consumer: Consumer, partitions: Iterable[Partition]) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from realbogus.config.sections import KafkaSettings
 from realbogus.errors import StreamError
 from realbogus.stream.kafka.admin import partitions_of
-from realbogus.stream.kafka.beginnings import resets
+from realbogus.stream.kafka.beginnings import Beginnings
 from realbogus.stream.kafka.ends import Ends
 from realbogus.stream.kafka.nights import Nights
 from realbogus.stream.kafka.ownership import Ownership
+from realbogus.stream.kafka.portions import in_portions
 from realbogus.stream.kafka.positions import committed
 from realbogus.stream.kafka.settings import (
     FENCED,
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 EMPTY_S = 5.0  # s; a member without partitions counts as finished after that
 LOOK_MS = 5_000  # ms between two looks of the client at its own queues
 LEAVE_S = 3.0  # s; longest that closing waits until the group knows
-PORTION = 32  # messages taken from the client at once, so that a batch can end at its limit of bytes
 
 
 class KafkaSource:
@@ -68,20 +68,18 @@ class KafkaSource:
         self._owed: dict[Partition, int] = {}  # positions that could not be committed yet
         self._astray: dict[Partition, int | None] = {}  # to be sought before anything is handed out; None = committed
         self._left: set[Partition] = set()  # partitions that were taken from us within this call of `take`
-        self._came: set[Partition] = set()  # partitions of which nobody has told yet where we begin
         self._absent: set[str] = set()  # topics that the client has told us are not there
         self._id = ""  # by which the group knew us when it last told us our partitions
         self._there: int | None = None  # partitions that the group reads; None = to be looked up
         self._paused, self._static = False, bool(instance)
         self._complaints = Complaints(self._metrics)
-        for kind in ("new", "gone"):  # from 0 on: a counter that begins with its first event rings no alarm for it
-            self._metrics.offset_resets.labels(kind)
         static = {"group.instance.id": instance} if instance else {}
         end = {"enable.partition.eof": True} if until_s is not None else {}
         ours = {"group.id": group_id, "error_cb": self._complaints, "logger": client_log}
         watched = {"stats_cb": self._look_at_prefetch, "statistics.interval.ms": LOOK_MS}
         self._consumer = Consumer(consumer_settings(kafka, static, end, ours, watched))
         self._ends = Ends(self._consumer, self._clock, until_s)
+        self._beginnings = Beginnings(self._consumer, self._metrics, self._complaints)
         self._nights = None if always is None else Nights(self._consumer, self._clock, always)
         self._ownership = Ownership(kafka, group_id, self._clock) if instance and is_classic(kafka) else None
 
@@ -93,11 +91,11 @@ class KafkaSource:
             self.commit({})
         self._go_back()
         self._left.clear()
-        found = self._consume(count, wait_s)
+        found = in_portions(self._consumer, self._clock, count, wait_s, self._batch_bytes)
         if self._complaints.fatal:
             raise StreamError(f"the group has no place for this worker: {self._complaints.fatal}")
         self._find_ends()  # partitions may have come with this very call
-        self._tell_resets()
+        self._beginnings.tell(self._assigned)
         if self._complaints.silent and not found:
             self._knock()
         return [self._message(one) for one in self._steady([one for one in found if self._is_wanted(one)])]
@@ -205,17 +203,6 @@ class KafkaSource:
     def assigned(self) -> frozenset[Partition]:
         """The partitions that are ours."""
         return frozenset(self._assigned)
-
-    def _consume(self, count: int, wait_s: float) -> list[Any]:
-        """Messages and events, as many as come in time, until they are too large together."""
-        deadline = self._clock.monotonic() + wait_s
-        found = self._consumer.consume(min(count, PORTION), wait_s)
-        size, more = sum(map(len, found)), len(found) == PORTION
-        while more and len(found) < count and size < self._batch_bytes:
-            left_s = max(deadline - self._clock.monotonic(), 0.0)
-            some = self._consumer.consume(min(count - len(found), PORTION), left_s)
-            found, size, more = found + some, size + sum(map(len, some)), len(some) == PORTION
-        return found
 
     def _steady(self, found: list[Any]) -> list[Any]:
         """The messages that may be handed out: of partitions that are ours all along, where we are where we should be.
@@ -344,7 +331,7 @@ class KafkaSource:
         if now != self._id:  # we were put out: what seems to be kept was not ours all along
             self._id, self._left = now, self._left | self._assigned
         self._assigned |= came
-        self._came |= came
+        self._beginnings.untold |= came
         self._absent -= {topic for topic, _ in came}
         self._changed("assign", partitions)
 
@@ -383,19 +370,6 @@ class KafkaSource:
         partitions = [one for topic in topics for one in topic["partitions"].values()]
         # All partitions share one queue, and each of them tells the size of that.
         self._metrics.prefetch.set(max((one["fetchq_size"] for one in partitions), default=0))
-
-    def _tell_resets(self) -> None:
-        """Log and count where we do not begin where the group ended."""
-        if not self._came or self._complaints.silent:
-            return
-        came, self._came = self._came & self._assigned, set()
-        try:
-            for kind, about in list(resets(self._consumer, came)):
-                self._metrics.offset_resets.labels(kind).inc()
-                log.log(logging.ERROR if kind == "gone" else logging.INFO, "begins anew in %s", about)
-        except KafkaException as error:
-            self._complaints(error.args[0])
-            self._came |= came
 
     def _find_ends(self) -> None:
         try:
