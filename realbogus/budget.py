@@ -2,7 +2,7 @@
 
 What p_real says at the share of real that the nights themselves give away is all that is known of alerts without
 labels: expected purity and completeness are sums of it. They are as good as the calibration, which reports test. The
-intervals hold what differs between exposures and nights, by resampling them, and the chance of the next night's count.
+intervals are of one more night: its exposures are drawn from these, and which of its alerts are real by their p_real.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Cut:
-    """A threshold and what to expect above it on a night like these."""
+    """A threshold and what to expect above it on a night like these; the intervals are those of a single night."""
 
     threshold: float
-    per_night: Expected  # alerts; the interval is that of a single night's count
+    per_night: Expected  # alerts
     purity: Expected  # share of real among them
     completeness: Expected  # share of all real alerts among them
     fpr: Expected  # share of bogus among them
@@ -133,11 +133,12 @@ def _between(falling: Column, count: int) -> float:
 
 def _told(nights: ScoredNights, threshold: float, seed: int) -> Cut:
     passed, p = nights.score >= threshold, nights.p_real_night()
-    sums = _sums(nights, passed, p)
+    exposure = np.unique(nights.exposure, return_inverse=True)[1]
+    sums = _sums(exposure, passed, p)
     random, drawn = np.random.default_rng([seed, 31]), []
     for _ in range(RESAMPLINGS):
-        picked = random.integers(len(sums), size=len(sums))
-        drawn.append(_shares(sums[picked].sum(axis=0)))
+        picked = random.integers(len(sums), size=max(round(len(sums) / nights.nights), 1))
+        drawn.append(_shares(_sums(exposure, passed, random.random(len(p)) < p)[picked].sum(axis=0)))
     count = passed.sum() / nights.nights
     figures = [
         Expected(round(value, DECIMALS), round(float(low), DECIMALS), round(float(high), DECIMALS))
@@ -148,11 +149,12 @@ def _told(nights: ScoredNights, threshold: float, seed: int) -> Cut:
     return Cut(threshold, _next_night(nights, passed, float(count), random), *figures)
 
 
-def _sums(nights: ScoredNights, passed: NDArray[np.bool_], p: Column) -> NDArray[np.float64]:
-    """For each exposure: passed, passed real, all real, passed bogus, all bogus."""
-    number = np.unique(nights.exposure, return_inverse=True)[1]
-    columns = (passed * 1.0, passed * p, p, passed * (1 - p), 1 - p)
-    return np.column_stack([np.bincount(number, column) for column in columns])
+def _sums(exposure: Ids, passed: NDArray[np.bool_], real: Column | NDArray[np.bool_]) -> NDArray[np.float64]:
+    """For each exposure: passed, passed real, all real, passed bogus, all bogus; real: which are, or how likely."""
+    count, inside = np.bincount(exposure), exposure[passed]
+    through = np.bincount(inside, minlength=len(count))
+    all_real, passed_real = np.bincount(exposure, real), np.bincount(inside, real[passed], len(count))
+    return np.column_stack([through, passed_real, all_real, through - passed_real, count - all_real])
 
 
 def _shares(sums: NDArray[np.float64]) -> tuple[float, float, float]:

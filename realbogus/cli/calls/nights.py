@@ -10,8 +10,8 @@ Takes what `realbogus rescore` writes (.parquet, .csv, .jsonl). No label is need
 estimated from p_real alone (expectation maximisation, Saerens et al. 2002, kept between 0.0001 and 0.9), and p_real is
 restated at it. --out writes the table again with the columns prior_night and p_real_night.
 
-One JSON object a night goes to stdout, then one with the cut: expected alerts a night (with the interval of a single
-night), purity, completeness and FPR, with intervals from resampling exposures. Write the cut into the configuration:
+One JSON object a night goes to stdout, then one with the cut: expected alerts a night, purity, completeness and FPR,
+with the intervals that a single night like these will keep to. Write the cut into the configuration:
 
     [policy]
     threshold = 0.873421
