@@ -6,14 +6,22 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from conftest import leave_out
+from model_cases import examples, files
 from playwright import sync_api
 from web_cases import alert_with_history, event, give, lived, serving
 
+from realbogus.model import model_from
+from realbogus.training.charts import COLOURS, Axis, Plot
+from realbogus.training.held_out import held_out
+from realbogus.training.page import page as report_page
+from realbogus.training.report import report
 from realbogus.voevent.lifecycle import withdrawal
 
 pytestmark = pytest.mark.browser
@@ -197,7 +205,7 @@ def test_a_withdrawn_event_says_so_at_once(browser, tmp_path):
         assert "This event was withdrawn" in tab.get_by_role("note").inner_text()
 
 
-CONTRAST = """() => {
+CONTRAST = """(drawn) => {
   const channel = (value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   const light = ([r, g, b]) => 0.2126 * channel(r / 255) + 0.7152 * channel(g / 255) + 0.0722 * channel(b / 255);
   const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -211,10 +219,14 @@ CONTRAST = """() => {
   const poor = [];
   for (const node of document.querySelectorAll("main *, header *, footer *")) {
     const own = [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
-    if (!own || node.closest("svg, .visually-hidden") || !node.checkVisibility()) continue;
-    const [one, other] = [light(numbers(getComputedStyle(node).color)), light(ground(node))].sort((a, b) => b - a);
+    const shape = drawn && node.matches(drawn);
+    if (!(own || shape) || node.closest(".visually-hidden") || !node.checkVisibility()) continue;
+    const style = getComputedStyle(node), lined = shape && style.stroke !== "none";
+    const colour = node.closest("svg") ? (lined ? style.stroke : style.fill) : style.color;
+    const [one, other] = [light(numbers(colour)), light(ground(node))].sort((a, b) => b - a);
     const ratio = (one + 0.05) / (other + 0.05);
-    if (ratio < 4.5) poor.push(`${node.className} ${node.tagName}: ${node.textContent.trim()} ${ratio.toFixed(2)}`);
+    if (ratio >= (shape ? 3 : 4.5)) continue;
+    poor.push(`${node.getAttribute("class")} ${node.tagName}: ${node.textContent.trim()} ${ratio.toFixed(2)}`);
   }
   return poor;
 }"""
@@ -226,6 +238,28 @@ def test_text_stands_out_by_day_and_by_night(browser, site, scheme):
         assert tab.evaluate(CONTRAST) == []
         tab.locator(".open").first.click()
         assert tab.evaluate(CONTRAST) == []
+
+
+@cache
+def reported() -> str:
+    """A model's report, with all colours of plots in one more."""
+    rivals = {"noise": np.random.default_rng(0).random(len(examples()))}
+    whole = report(model_from(files()), held_out(model_from(files()), examples()), rivals=rivals, quick=True)
+    colours = Plot(Axis("x", 0, 1), Axis("y", 0, 1))
+    for colour in COLOURS:
+        colours.line([(0, 0), (1, 1)], "a line", colour)
+    return report_page(whole, {}).replace("</main>", f"<section>{colours.svg()}</section></main>")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_of_a_model_stands_out_by_day_and_by_night_plots_included(browser, scheme):
+    with browser.new_context(color_scheme=scheme) as opened:
+        tab = opened.new_page()
+        tab.set_content(reported())
+        assert tab.locator("svg polyline").count() > len(COLOURS)
+        assert tab.evaluate(CONTRAST, "svg polyline, svg circle, svg rect") == []
+        panel = tab.locator("section").first.evaluate("one => getComputedStyle(one).backgroundColor")
+        assert (panel == "rgb(255, 255, 255)") == (scheme == "light")
 
 
 def test_every_field_has_a_label_every_picture_a_text_and_every_page_one_heading(browser, site):

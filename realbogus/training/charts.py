@@ -12,8 +12,8 @@ from html import escape
 
 WIDTH = 440
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 12, 44
-COLOURS = ("#12647a", "#c8553d", "#7a5195", "#b07d12", "#4a7c3a", "#5b6770", "#a23b72", "#2f6fb0", "#8a5a2b")
-INK, FAINT, GRID = "#1c2733", "#5d6974", "#e3e7ea"
+COLOURS = tuple(f"var(--line-{place})" for place in range(9))  # the page's style says which, by day and by night
+INK, FAINT = "var(--ink)", "var(--faint)"
 DASHES = ("", "5 3", "2 2", "7 2 2 2")
 
 
