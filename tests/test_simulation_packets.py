@@ -263,7 +263,7 @@ def test_the_command_takes_the_share_of_events_as_a_fraction(tmp_path, monkeypat
     assert "0 real, 5 bogus" in told
 
 
-@pytest.mark.parametrize("share", ["0", "1/0", "many", "-1", "nan"])
+@pytest.mark.parametrize("share", ["0", "1/0", "many", "-1", "nan", "1e400", "1e999999999", "/2"])
 def test_a_share_of_events_that_is_none_is_refused(share, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "--out", "x", "--events", share])

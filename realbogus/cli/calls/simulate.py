@@ -13,8 +13,8 @@ packets as truth.csv unless --truth says otherwise) has a row per packet: candid
 night and so on.
 
 A recipe has some twelve times the variables, transients and asteroids of the sky, which saves frames: two alerts of
-three are real. --events 1/12 has about as many as the sky: one alert of eight is real, one of a hundred with --raw.
-Train models on such nights: bogus are more, and more varied.
+three are real. --events 1/12 has about as many as the sky: one alert of nine is real, one of a hundred with --raw.
+Judge models on such nights: bogus are more, more varied, and seldom beside a true change.
 
 Equal calls give equal bytes, whatever --jobs is. How the frames are made: docs/simulation.md.
 """
@@ -22,7 +22,6 @@ Equal calls give equal bytes, whatever --jobs is. How the frames are made: docs/
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 
 from realbogus.cli.calls.names import RECIPES, SURVEYS
@@ -41,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--survey", choices=SURVEYS, default="ztf", help="whose packets (default: ztf)")
     parser.add_argument("--recipe", choices=RECIPES, help="which telescope (default: the survey's own)")
     parser.add_argument(
-        "--events", type=_share, default=1.0, metavar="SHARE", help="share of the recipe's true changes, such as 1/12"
+        "--events",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the recipe's true changes, as 1/12 (default: all)",
     )
     parser.add_argument("--raw", action="store_true", help="give all detections, without the survey's first loose cuts")
 
@@ -54,8 +57,9 @@ def _positive(text: str) -> int:
 
 
 def _share(text: str) -> float:
+    over, _, under = text.partition("/")
     try:
-        share = float(Fraction(text))
+        share = float(over) / float(under or 1)
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text} is not a share, such as 1/12 or 0.1") from None
     if not 0 < share <= 10:
