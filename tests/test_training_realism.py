@@ -14,8 +14,8 @@ from realbogus.cli import main
 from realbogus.features import FEATURE_SETS, extract
 from realbogus.simulation import RECIPES, Recipe, night
 from realbogus.training.labelled import Tally, batches
+from realbogus.training.pages.realism import realism_page
 from realbogus.training.realism import Sample, as_json, compare, stamp_statistics, transfer, two_sample
-from realbogus.training.realism_page import realism_page
 
 SET = FEATURE_SETS["fast-2"]
 NAMES = ("alpha", "beta", "gamma", "column mag_psf")

@@ -17,11 +17,11 @@ from realbogus.cli import main
 from realbogus.errors import LabelError
 from realbogus.model import model_from
 from realbogus.training import curves, evaluate, noise, studies
-from realbogus.training.charts import Axis, Plot, bars
 from realbogus.training.comparison import compared, verdict
 from realbogus.training.fit import out_of_fold
 from realbogus.training.held_out import KEEP, LEAVE_OUT, held_out, seen
-from realbogus.training.page import page
+from realbogus.training.pages.charts import Axis, Plot, bars
+from realbogus.training.pages.report import page
 from realbogus.training.report import fpr_at_mdr, report, steps
 from realbogus.training.splits import UNTESTED, folds
 

@@ -18,9 +18,9 @@ from playwright import sync_api
 from web_cases import alert_with_history, event, give, lived, serving
 
 from realbogus.model import model_from
-from realbogus.training.charts import COLOURS, Axis, Plot
 from realbogus.training.held_out import held_out
-from realbogus.training.page import page as report_page
+from realbogus.training.pages.charts import COLOURS, Axis, Plot
+from realbogus.training.pages.report import page as report_page
 from realbogus.training.report import report
 from realbogus.voevent.lifecycle import withdrawal
 

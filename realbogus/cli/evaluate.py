@@ -26,7 +26,7 @@ from realbogus.resources import shipped
 from realbogus.training.examples import Examples
 from realbogus.training.held_out import HeldOut, held_out, recipe_of
 from realbogus.training.labelled import triplets_of
-from realbogus.training.page import page
+from realbogus.training.pages.report import page
 from realbogus.training.report import report, steps
 
 

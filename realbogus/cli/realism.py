@@ -19,8 +19,8 @@ from realbogus.errors import ConfigError
 from realbogus.features import FEATURE_SETS
 from realbogus.training.examples import LabelSet
 from realbogus.training.labelled import Tally, batches
+from realbogus.training.pages.realism import realism_page
 from realbogus.training.realism import Sample, as_json, compare, joined, sample_of, transfer
-from realbogus.training.realism_page import realism_page
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from realbogus.pictures import STAMP_TITLES
 from realbogus.thumbnails import thumbnail
-from realbogus.training.cells import Found
+from realbogus.training.pages.cells import Found
 
 Triplets = Mapping[int, NDArray[np.float32]]  # candid -> (3, 63, 63)
 

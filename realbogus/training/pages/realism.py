@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from realbogus.training.charts import COLOURS, Axis, Plot
-from realbogus.training.page_style import STYLE
+from realbogus.training.pages.charts import COLOURS, Axis, Plot
+from realbogus.training.pages.style import STYLE
 from realbogus.training.realism import QUANTILES, Comparison, Marginal, as_json
 
 TARGET = 0.8  # of the two-sample AUC
