@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         fpr=options.fpr,
         simulated_weight=options.simulated_weight,
+        alike=options.alike,
         bogus_weight=options.bogus_weight,
         faint_weight=options.faint_weight,
         boosted=options.boosted,

@@ -66,10 +66,17 @@ def _data(training: Mapping[str, Any]) -> str:
     weighted = (
         "Real and bogus weigh alike in sum."
         if len(lines) == 1
-        else f"Real and bogus weigh alike in sum; all simulated alerts together weigh "
-        f"{training['recipe']['simulated_weight']:g} times all real packets."
+        else f"Real and bogus weigh alike in sum. {_drawn(training['recipe'])} together weigh "
+        f"{training['recipe']['simulated_weight']:g} times all real packets, and nothing below is of them."
     )
     return f"{_list(lines)}\n\n{rules}\n\n{weighted} Digest of the training table: `{training['sha256']}`."
+
+
+def _drawn(recipe: Mapping[str, Any]) -> str:
+    """Which simulated alerts helped to fit."""
+    if not recipe.get("alike"):
+        return "All simulated alerts"
+    return f"For each forest {recipe['alike']} simulated alerts are drawn, for how like its packets they look; they"
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
@@ -92,14 +99,6 @@ def _results(metrics: Mapping[str, Any]) -> str:
     parts += [_search(metrics["search"])] if "search" in metrics else []
     if judged.get("snr"):
         parts += ["By signal to noise of the detection:", _snr(judged["snr"])]
-    if "simulated" in metrics:
-        simulated = metrics["simulated"]
-        overall = simulated["overall"]
-        parts.append(
-            f"On {simulated['rows']} simulated alerts held out by exposure: AUC {figure('auc', overall['auc'])}, "
-            f"MDR at 1 % FPR {figure('mdr', overall['mdr_at_fpr_1'])}, "
-            f"at 5 % {figure('mdr', overall['mdr_at_fpr_5'])}."
-        )
     return "\n\n".join(parts)
 
 

@@ -95,6 +95,11 @@ class Examples:
         """Which of them are simulated."""
         return np.asarray(self.source == "simulated")
 
+    def helping(self) -> NDArray[np.bool_]:
+        """Which of them only help to fit: the simulated ones, where there are packets."""
+        made = self.simulated()
+        return made if not made.all() else np.zeros_like(made)
+
     def sha256(self) -> str:
         """Digest of all that training sees: names, features, labels, weights, groups, in order."""
         digest = hashlib.sha256("\n".join(self.names).encode())
@@ -113,6 +118,12 @@ def joined(parts: Sequence[Examples]) -> Examples:
     """Several tables with the same features as one, ordered by source, time and candid, so that order tells nothing."""
     if not parts:
         raise LabelError("there are no labelled alerts to train on")
+    whole = one_after_another(parts)
+    return whole.rows(np.lexsort((whole.candid, whole.mjd, whole.source == "simulated")))
+
+
+def one_after_another(parts: Sequence[Examples]) -> Examples:
+    """Tables with the same features as one, in their order."""
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     tables: dict[str, Any] = {}
     for table, absent in _TABLES.items():
@@ -122,8 +133,7 @@ def joined(parts: Sequence[Examples]) -> Examples:
             for key in keys
         }
     rules = tuple(dict.fromkeys(rule for part in parts for rule in part.rules))
-    whole = replace(parts[0], rules=rules, **columns, **tables)
-    return whole.rows(np.lexsort((whole.candid, whole.mjd, whole.source == "simulated")))
+    return replace(parts[0], rules=rules, **columns, **tables)
 
 
 def check_closure(names: Sequence[str], made_from: Sequence[str]) -> None:

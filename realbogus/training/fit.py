@@ -23,6 +23,7 @@ from realbogus.training import evaluate
 from realbogus.training.baselines import BASELINES, baselines, with_blanks_filled
 from realbogus.training.examples import Examples
 from realbogus.training.isolation import fit_novelty
+from realbogus.training.likeness import alike
 from realbogus.training.splits import SPLITS, UNTESTED, Folds, can_split, folds
 
 KINDS = ("extra trees", "random forest")
@@ -47,6 +48,7 @@ class Recipe:
     seed: int = 1
     fpr: float = 0.05  # false positive rate at which the threshold is chosen
     simulated_weight: float = 1.0  # of all simulated alerts together, that of all real packets being 1
+    alike: int = 0  # simulated alerts drawn beside packets, for how like them they look (`likeness`); 0 = all of them
     bogus_weight: float = 1.0  # of all bogus together, that of all real being 1
     faint_weight: float = 1.0  # of an alert with S/N below FAINT, that of others being 1
     boosted: int = 0  # trees of gradient boosting beside the forest
@@ -61,6 +63,7 @@ class Recipe:
             (self.folds >= 2, f"folds should be at least 2, is {self.folds}"),
             (0 < self.fpr < 1, f"fpr should lie between 0 and 1, is {self.fpr}"),
             (self.simulated_weight > 0, f"simulated_weight should be above 0, is {self.simulated_weight}"),
+            (self.alike >= 0, f"alike should be at least 0, is {self.alike}"),
             (self.bogus_weight > 0, f"bogus_weight should be above 0, is {self.bogus_weight}"),
             (self.faint_weight > 0, f"faint_weight should be above 0, is {self.faint_weight}"),
             (0 <= self.boosted <= 5000 - self.trees, f"boosted should be 0 to {5000 - self.trees}, is {self.boosted}"),
@@ -94,13 +97,13 @@ class Trained:
 def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threads: int = 2) -> Trained:
     """Judge the recipe on rows held out, then fit it on all.
 
-    Where there are real packets, threshold, calibration and metrics are of them alone, and simulated alerts get
-    metrics of their own. Raises LabelError where a class is missing.
+    Where there are real packets, threshold, calibration, metrics, baselines and novelty are of them alone, and
+    simulated alerts only help to fit. Raises LabelError where a class is missing.
     """
-    if min(examples.is_real.sum(), (~examples.is_real).sum()) < recipe.folds:
-        raise LabelError(f"{recipe.folds} folds need at least as many real and as many bogus examples")
-    counted = ~examples.simulated() if not examples.simulated().all() else examples.simulated()
+    counted = ~examples.helping()
     judged = examples.rows(counted)
+    if min(judged.is_real.sum(), (~judged.is_real).sum()) < recipe.folds:
+        raise LabelError(f"{recipe.folds} folds need at least as many real and as many bogus examples")
     fold, score = _held_out(examples, "exposures", recipe, tell, threads)
     kept, kept_fold = score, fold
     splits: dict[str, Any] = {}
@@ -112,21 +115,16 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
         said = evaluate.evaluate if split in IN_FULL else evaluate.overall
         splits[split] = said(examples.rows(tested), score[tested], p_real[tested], recipe.seed)
         tell(f"judged by {split}")
-    others = baselines(examples, weights(examples, recipe), kept_fold, recipe.seed, tell)
-    theirs = {name: column[counted] for name, column in others.scores.items()}
+    others = baselines(judged, weights(judged, recipe), kept_fold[counted], recipe.seed, tell)
     metrics: dict[str, Any] = {
         "judged_on": "simulated" if examples.simulated().all() else "packets",
         "splits": splits,
-        "baselines": evaluate.paired(judged, kept[counted], theirs, recipe.seed),
+        "baselines": evaluate.paired(judged, kept[counted], others.scores, recipe.seed),
         "best_single_feature": others.single,
     }
-    if examples.simulated().any() and not examples.simulated().all():
-        simulated = examples.simulated()
-        p_real = _calibrated(kept, examples.is_real, kept_fold, simulated, kept)[simulated]
-        metrics["simulated"] = evaluate.evaluate(examples.rows(simulated), kept[simulated], p_real, recipe.seed)
     forest = fit(examples, recipe, threads)
     tell("forest fitted")
-    novelty = fit_novelty(examples.X, recipe.seed)
+    novelty = fit_novelty(judged.X, recipe.seed)
     tell("novelty fitted")
     return Trained(
         forest=forest,
@@ -134,7 +132,7 @@ def train(examples: Examples, recipe: Recipe, tell: Tell = lambda _: None, threa
         threshold=evaluate.cut_at(recipe.fpr, kept[counted], judged.is_real),
         thresholds=evaluate.threshold_table(judged, kept[counted], recipe.seed),
         metrics=metrics,
-        golden=golden_rows(examples.X, forest, recipe.seed),
+        golden=golden_rows(judged.X, forest, recipe.seed),
         recipe=recipe,
         novelty=novelty,
         reference=shares(kept[counted], judged.is_real),
@@ -155,7 +153,7 @@ def _held_out(examples: Examples, split: str, recipe: Recipe, tell: Tell, thread
 
 
 def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
-    """The forest of all these rows."""
+    """The forest of all these rows; of simulated ones beside packets, of those that the recipe draws."""
     from sklearn.ensemble import (
         ExtraTreesClassifier,
         RandomForestClassifier,
@@ -169,6 +167,7 @@ def fit(examples: Examples, recipe: Recipe, threads: int = 2) -> Forest:
         "random_state": recipe.seed,
         "n_jobs": threads,
     }
+    examples = alike(examples, recipe.alike, recipe.seed, threads) if recipe.alike else examples
     weight = weights(examples, recipe)
     fitted = grower(**settings).fit(examples.X, examples.is_real, sample_weight=weight)
     forest = Forest.from_sklearn(fitted, real=True)

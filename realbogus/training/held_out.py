@@ -19,7 +19,7 @@ from realbogus.calibration import fit_calibration
 from realbogus.errors import LabelError
 from realbogus.forest import Forest
 from realbogus.model import Model
-from realbogus.training.examples import Examples
+from realbogus.training.examples import Examples, one_after_another
 from realbogus.training.fit import Recipe, fit
 from realbogus.training.splits import UNTESTED, Folds, folds
 
@@ -41,6 +41,7 @@ class HeldOut:
     recipe: Recipe
     how: str  # in one sentence
     warnings: tuple[str, ...] = ()
+    helping: Examples | None = None  # rows that only helped to fit: simulated ones, where there are packets
 
     def rescored(self, X: Matrix) -> Column:
         """The score of the same rows with other features (N, F), each by the forest that judged it."""
@@ -48,6 +49,10 @@ class HeldOut:
         for rows, forest in self.judges:
             score[rows] = forest.score(X[rows])
         return score
+
+    def fitted_on(self) -> Examples:
+        """The rows with those that help after them, for forests fitted anew."""
+        return self.examples if self.helping is None else one_after_another([self.examples, self.helping])
 
     @property
     def refitted(self) -> bool:
@@ -93,10 +98,13 @@ def held_out(
 ) -> HeldOut:
     """Score rows without letting the model judge what it learnt from. examples has the model's own features.
 
-    Raises LabelError where nothing is left, or the features are others.
+    Simulated rows beside packets help to fit and are not judged. Raises LabelError where nothing is left, or the
+    features are others.
     """
     if examples.names != model.feature_names:
         raise LabelError("the examples were measured with other features than the model's")
+    helps = examples.helping()
+    examples, helping = examples.rows(~helps), examples.rows(helps) if helps.any() else None
     known, recipe = seen(model, examples), recipe_of(model)
     name = f"{model.id.name}/{model.id.version}"
     if treat_seen == KEEP or not known.any():
@@ -113,22 +121,31 @@ def held_out(
         return HeldOut(**{**vars(left), "how": f"{left.how}; {known.sum()} rows that trained it were left out"})
     if model.manifest["metrics"].get("imported"):
         raise LabelError(f"{name} was fitted elsewhere and cannot be fitted anew: leave seen rows out, or keep them")
-    return _refitted(model, examples, known, recipe, split, tell, threads)
+    learnt = "simulated" in model.manifest["training"].get("counts", {})
+    return _refitted(model, examples, helping if learnt else None, known, split, tell, threads)
 
 
 def _refitted(
-    model: Model, examples: Examples, known: NDArray[np.bool_], recipe: Recipe, split: str, tell: Tell, threads: int
+    model: Model,
+    examples: Examples,
+    helping: Examples | None,
+    known: NDArray[np.bool_],
+    split: str,
+    tell: Tell,
+    threads: int,
 ) -> HeldOut:
     """Seen rows by forests of the recipe that saw none of their fold, the others by the model itself."""
+    recipe = recipe_of(model)
     score, p_real = np.full(len(examples), np.nan), np.full(len(examples), np.nan)
     fold = np.full(len(examples), UNTESTED, dtype=np.int64)
-    table = examples.rows(known)
-    part = folds(table, split, recipe.folds, recipe.seed)
+    learnt = one_after_another([examples.rows(known), *([] if helping is None else [helping])])
+    part = folds(learnt, split, recipe.folds, recipe.seed)
     judges = []
-    for number, tested, forest in fold_forests(table, part, recipe, tell, threads):
-        rows = np.flatnonzero(known)[tested]
-        score[rows], fold[rows] = forest.score(table.X[tested]), number
+    for number, tested, forest in fold_forests(learnt, part, recipe, tell, threads):
+        rows = np.flatnonzero(known)[tested[: known.sum()]]
+        score[rows], fold[rows] = forest.score(learnt.X[tested]), number
         judges.append((_mask(rows, len(examples)), forest))
+    part = part[: known.sum()]
     for number in np.unique(part):
         tested, others = np.flatnonzero(known)[part == number], np.flatnonzero(known)[part != number]
         p_real[tested] = fit_calibration(score[others], examples.is_real[others])(score[tested])
@@ -141,7 +158,8 @@ def _refitted(
         f"{known.sum()} rows that trained {name} were scored by {count} forests of its recipe, none of which saw an "
         f"alert of their group" + (f"; the other {fresh.sum()} by the model itself" if fresh.any() else "")
     )
-    return HeldOut(examples, score, p_real, fold, tuple(judges), recipe, how, tuple(_doubts(model, table)))
+    doubts = tuple(_doubts(model, learnt))
+    return HeldOut(examples, score, p_real, fold, tuple(judges), recipe, how, doubts, helping)
 
 
 def fold_forests(

@@ -60,12 +60,15 @@ def noise_report(examples: Examples, p_real: Column) -> dict[str, Any]:
 
 
 def with_wrong_labels(examples: Examples, share: float, seed: int) -> Examples:
-    """The same rows with this share of all labels turned round, OF_THEM_REAL of them real ones called bogus."""
-    random = np.random.default_rng([seed, round(1000 * share)])
+    """The same rows with this share of all labels turned round, OF_THEM_REAL of them real ones called bogus.
+
+    Those of simulated rows beside packets stay: their truth is known.
+    """
+    random, counted = np.random.default_rng([seed, round(1000 * share)]), ~examples.helping()
     wrong = np.zeros(len(examples), dtype=np.bool_)
     for real, part in ((True, OF_THEM_REAL), (False, 1 - OF_THEM_REAL)):
-        rows = np.flatnonzero(examples.is_real == real)
-        count = min(round(share * part * len(examples)), len(rows))
+        rows = np.flatnonzero(counted & (examples.is_real == real))
+        count = min(round(share * part * counted.sum()), len(rows))
         wrong[random.choice(rows, count, replace=False)] = True
     return replace(examples, is_real=examples.is_real ^ wrong)
 

@@ -218,19 +218,19 @@ def acceptance(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _with_fits(judged: HeldOut, tell: Tell, threads: int) -> dict[str, Any]:
     """What needs forests of the same recipe fitted on other parts of the rows."""
-    examples, recipe, seed = judged.examples, judged.recipe, judged.recipe.seed
-    splits = {"exposures": _split(examples, judged.score, seed)}
+    examples, recipe, seed = judged.fitted_on(), judged.recipe, judged.recipe.seed
+    splits = {"exposures": _split(judged.examples, judged.score, seed)}
     for split in [name for name in OTHER_SPLITS if can_split(examples, name)]:
         fold = folds(examples, split, recipe.folds, seed)
         score, tested = out_of_fold(examples, fold, recipe, tell, threads), fold != UNTESTED
         splits[split] = _split(examples.rows(tested), score[tested], seed)
     leak = studies.leakage(examples, judged.score, recipe, tell, threads)
-    simpler = baselines(examples, weights(examples, recipe), judged.fold, seed, tell)
+    simpler = baselines(judged.examples, weights(judged.examples, recipe), judged.fold, seed, tell)
     few = folds(examples, "exposures", CURVE_FOLDS, seed)
     return {
         "splits": splits,
         "leakage": leak,
-        "baselines": evaluate.paired(examples, judged.score, simpler.scores, seed),
+        "baselines": evaluate.paired(judged.examples, judged.score, simpler.scores, seed),
         "best_single_feature": simpler.single,
         "learning_curve": studies.learning_curve(examples, few, recipe, tell, threads),
         "noise_curve": noise_curve(examples, few, recipe, tell, threads),

@@ -80,6 +80,7 @@ def search(examples: Examples, recipe: Recipe, trials: int, tell: Tell = lambda 
         chosen = tried[int(np.argmin(_judged(table, tried, tell, threads)))]
         inside.append(_changes(chosen))
         nested[tested] = fit(table, _light(chosen), threads).score(examples.X[tested])
+    judged, counted = examples.rows(~examples.helping()), nested[~examples.helping()]
     losses = _judged(examples, tried, tell, threads)
     best = tried[int(np.argmin(losses))]
     told = {
@@ -87,19 +88,19 @@ def search(examples: Examples, recipe: Recipe, trials: int, tell: Tell = lambda 
         "objective": f"mean MDR at {', '.join(f'{100 * fpr:g}' for fpr in FPRS)} % FPR",
         "chosen": _changes(best),
         "chosen_in_outer_folds": inside,
-        "objective_nested": rounded(objective(nested, examples.is_real)),
+        "objective_nested": rounded(objective(counted, judged.is_real)),
         "objective_of_the_chosen": rounded(min(losses)),
         "objective_of_the_first": rounded(losses[0]),
-        "nested": with_intervals(lambda i: figures_of(nested[i], examples.is_real[i]), examples.group, recipe.seed),
+        "nested": with_intervals(lambda i: figures_of(counted[i], judged.is_real[i]), judged.group, recipe.seed),
         "table": [{**_changes(one), "objective": rounded(loss)} for one, loss in zip(tried, losses, strict=True)],
     }
     return Found(best, told)
 
 
 def _judged(examples: Examples, tried: list[Recipe], tell: Tell, threads: int) -> list[float]:
-    """The objective of each recipe by inner folds of these rows; of simulated rows beside packets, packets count."""
+    """The objective of each recipe by inner folds of these rows."""
     inner = folds(examples, "exposures", INNER, tried[0].seed)
-    counted = ~examples.simulated() if not examples.simulated().all() else examples.simulated()
+    counted = ~examples.helping()
     losses = []
     for number, one in enumerate(tried):
         score = out_of_fold(examples, inner, _light(one), threads=threads)

@@ -25,6 +25,7 @@ SPLITS = {  # name -> what it answers
 
 def can_split(examples: Examples, split: str) -> bool:
     """Whether the split says anything: there are two groups at least, and both classes on both sides of 'later'."""
+    examples = examples.rows(~examples.helping())
     if split == "later":
         tested = _later(examples) == 0
         return all(len(set(examples.is_real[side].tolist())) == 2 for side in (tested, ~tested))
@@ -33,7 +34,14 @@ def can_split(examples: Examples, split: str) -> bool:
 
 
 def folds(examples: Examples, split: str, count: int, seed: int) -> Folds:
-    """The fold of each row, classes spread as evenly as groups allow. Raises LabelError if there are too few groups."""
+    """The fold of each row, classes spread as evenly as groups allow. Raises LabelError if there are too few groups.
+
+    Simulated rows beside packets are tested in none.
+    """
+    if (helping := examples.helping()).any():
+        fold = np.full(len(examples), UNTESTED, dtype=np.int64)
+        fold[~helping] = folds(examples.rows(~helping), split, count, seed)
+        return fold
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # here, so that help stays instant
 
     blank = np.zeros(len(examples))
@@ -82,14 +90,7 @@ def _groups(examples: Examples, split: str) -> Texts:
 
 
 def _later(examples: Examples) -> Folds:
-    """Fold 0 holds the latest nights, until they make up LATER of either class, and what shares a group with them.
-
-    Simulated rows have made-up times: where there are packets, they only help to fit.
-    """
-    if examples.simulated().any() and not examples.simulated().all():
-        fold = np.full(len(examples), UNTESTED, dtype=np.int64)
-        fold[~examples.simulated()] = _later(examples.rows(~examples.simulated()))
-        return fold
+    """Fold 0 holds the latest nights, until they make up LATER of either class, and what shares a group with them."""
     nights, of = np.unique(examples.night, return_inverse=True)
     begun = np.full(len(nights), np.inf)
     np.minimum.at(begun, of, examples.mjd)

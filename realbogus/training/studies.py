@@ -37,33 +37,36 @@ def figures_of(score: Column, is_real: NDArray[np.bool_]) -> dict[str, float]:
 def leakage(
     examples: Examples, grouped: Column, recipe: Recipe, tell: Tell = lambda _: None, threads: int = 1
 ) -> dict[str, Any]:
-    """Figures with rows at random minus those with exposures held out, paired, and whether that sounds the alarm."""
-    fold = folds(examples, "random", recipe.folds, recipe.seed)
-    random = out_of_fold(examples, fold, recipe, tell, threads)
+    """Figures with rows at random minus those with exposures held out, paired, and whether that sounds the alarm.
+
+    grouped has a score of each row that does not only help to fit.
+    """
+    fold, counted = folds(examples, "random", recipe.folds, recipe.seed), ~examples.helping()
+    random, judged = out_of_fold(examples, fold, recipe, tell, threads)[counted], examples.rows(counted)
 
     def difference(rows: NDArray[np.int64]) -> dict[str, float]:
-        real = examples.is_real[rows]
+        real = judged.is_real[rows]
         leaky, honest = figures_of(random[rows], real), figures_of(grouped[rows], real)
         return {name: leaky[name] - honest[name] for name in leaky}
 
-    found = with_intervals(difference, examples.group, recipe.seed)
+    found = with_intervals(difference, judged.group, recipe.seed)
     return {"random_minus_grouped": found, "alarm_above": LEAK_ALARM, "alarm": found["auc"]["low"] > LEAK_ALARM}
 
 
 def learning_curve(
     examples: Examples, fold: Folds, recipe: Recipe, tell: Tell = lambda _: None, threads: int = 1
 ) -> list[dict[str, Any]]:
-    """Figures of forests fitted on a share of the groups that a fold leaves for fitting."""
-    found = []
+    """Figures of forests fitted on a share of the groups that a fold leaves for fitting, and on all that helps."""
+    found, helping = [], examples.helping()
     groups = np.unique(examples.group, return_inverse=True)[1]
     place = np.random.default_rng([recipe.seed, 5]).permutation(groups.max() + 1) / (groups.max() + 1)
     for share in SHARES:
         score, rows = np.full(len(examples), np.nan), []
         for number in range(int(fold.max()) + 1):
             tested = fold == number
-            chosen = ~tested & (place[groups] < share)
+            chosen = ~tested & ~helping & (place[groups] < share)
             if len(np.unique(examples.is_real[chosen])) == 2:
-                score[tested] = fit(examples.rows(chosen), recipe, threads).score(examples.X[tested])
+                score[tested] = fit(examples.rows(chosen | helping), recipe, threads).score(examples.X[tested])
                 rows.append(int(chosen.sum()))
         tested = fold != UNTESTED
         if rows and np.isfinite(score[tested]).all():

@@ -10,7 +10,9 @@ one line of figures goes to stdout, talk to stderr.
 A model is not judged on what it has learnt from. Rows that trained it, and those that share an exposure or an object
 with them, are by default scored by forests of the same recipe that saw none of them (--seen refit). They can be left
 out (--seen leave-out), or kept with a warning on the page (--seen keep). Other scores (rb, drb, braai, and models named
-by --against, treated likewise) are compared on identical rows, with intervals from resampling exposures.
+by --against, treated likewise) are compared on identical rows, with intervals from resampling exposures. Packets and
+simulated nights together: packets are judged, and the simulated alerts help to fit models that learnt from such. Give
+those it was trained on, or the forests of its recipe are others than its own.
 
 --quick leaves out what needs further fits: other splits, leakage, other methods, learning curve, wrong labels.
 """

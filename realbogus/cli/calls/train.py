@@ -8,8 +8,9 @@
 The model is judged on alerts held out by exposure, night, field, in later nights and at random, and beside other
 methods on the same rows; then fitted on all and written to MODELS/NAME/VERSION with its card. Versions are never
 overwritten. The same input, options and libraries give the same bytes. With packets, threshold, calibration and
-results are of packets alone; simulated nights only help to fit. With --transfer they alone are fitted and judged, and
-the card tells how the model does on the packets, none of which it has seen:
+results are of packets alone; simulated nights only help to fit, best with --alike 2000 --simulated-weight 0.3, which
+draws for each forest those of their alerts that can hardly be told from packets. With --transfer they alone are fitted
+and judged, and the card tells how the model does on the packets, none of which it has seen:
 
     realbogus train --simulated a/ b/ --transfer --packets packets/ztf --manifest manifest.csv --name made --version 1
 
@@ -63,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="X",
         help="of all simulated alerts, that of all packets being 1 (default: %(default)s)",
+    )
+    recipe.add_argument(
+        "--alike",
+        type=int,
+        default=0,
+        metavar="N",
+        help="beside packets, draw this many simulated alerts for how like packets they look (default: take all)",
     )
     recipe.add_argument(
         "--bogus-weight",
