@@ -174,7 +174,7 @@ def free_port(wanted: int = 8100) -> int:
 @contextmanager
 def pages(config: Path, out: Path, port: int) -> Iterator[str]:
     """The address of the night's candidates, served by the publisher until the end."""
-    words = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config)]
+    words = [sys.executable, "-m", "realbogus", "publish", "--config", str(config)]
     with (out / "publisher.log").open("wb") as log:
         publisher = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -200,7 +200,7 @@ def command(what: str, *words: str) -> dict[str, Any]:
     """Run one realbogus command, its progress on the screen; give the JSON that it prints at the end, if any."""
     console.rule(f"[bold]{what}[/bold]: realbogus {words[0]}", align="left", style="dim")
     done = subprocess.run(
-        [sys.executable, "-m", "realbogus.cli", *words], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "realbogus", *words], stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         console.print(f"realbogus {' '.join(words)} ended with exit code {done.returncode}")

@@ -55,7 +55,7 @@ class Publishing:
 
     def start(self, *more: str) -> subprocess.Popen[bytes]:
         """A process of its own; its counts are read from its stdout, all else is in the log."""
-        command = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(self.config), *more]
+        command = [sys.executable, "-m", "realbogus", "publish", "--config", str(self.config), *more]
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, "NO_COLOR": "1"}, cwd=self.folder

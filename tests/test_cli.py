@@ -145,7 +145,7 @@ def test_an_unknown_command_is_a_wrong_call(capsys):
 
 def test_a_reader_that_leaves_early_is_no_error():
     features = subprocess.Popen(
-        [sys.executable, "-m", "realbogus.cli", "features", "--markdown"],
+        [sys.executable, "-m", "realbogus", "features", "--markdown"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -70,7 +70,7 @@ def configuration(where: Path, bootstrap: str, topic: str, models: Path | None, 
 @contextmanager
 def started(file: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A worker; whatever is left of it at the end is killed."""
-    command = [sys.executable, "-m", "realbogus.cli", "worker", "--config", str(file), *options]
+    command = [sys.executable, "-m", "realbogus", "worker", "--config", str(file), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process

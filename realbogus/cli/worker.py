@@ -171,7 +171,7 @@ def _supervise(settings: Settings, options: argparse.Namespace) -> tuple[int, li
         passed += [name, str(value)] if value is not None else []
     if options.replay:
         passed += ["--replay", "--model", options.model, "--name", options.name, "--role", options.role]
-    command = [sys.executable, "-m", "realbogus.cli", "worker", *passed, "--slot"]
+    command = [sys.executable, "-m", "realbogus", "worker", *passed, "--slot"]
     supervisor = Supervisor(
         [[*command, str(slot)] for slot in range(settings.worker.processes)], settings.worker.leave_s
     )

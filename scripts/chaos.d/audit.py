@@ -111,7 +111,7 @@ def read(bootstrap: str, annotations: str, dead_letters: str, outbox: str, expec
 def proof(config: Path, found: Found) -> list[str]:
     """What is wrong with the product's own proof, `realbogus ledger check`, called as an operator would: it must find
     the stream balanced exactly where the readers here do, with the same counts."""
-    command = [sys.executable, "-m", "realbogus.cli", "ledger", "check", "--json", "--config", str(config)]
+    command = [sys.executable, "-m", "realbogus", "ledger", "check", "--json", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = Counter[str]()
     for row in map(json.loads, done.stdout.splitlines()):

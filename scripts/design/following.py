@@ -71,7 +71,7 @@ def simulated(folder: Path) -> tuple[list[bytes], list[tuple[object, int]]]:
     """Alerts that are forwarded, and where each stands in a scored batch."""
     night = folder / "night"
     subprocess.run(
-        [sys.executable, "-m", "realbogus.cli", "simulate", "--alerts", "60", "--seed", "4", "--out", str(night)],
+        [sys.executable, "-m", "realbogus", "simulate", "--alerts", "60", "--seed", "4", "--out", str(night)],
         check=True,
         stderr=subprocess.DEVNULL,
     )
@@ -108,7 +108,7 @@ def publisher(folder: Path, bootstrap: str, *, embedded: bool) -> Iterator[str]:
         f'[publish]\noutbox = "{OUTBOX}"\ngroup_id = "following-{port}"\nledger = "{folder}/ledger.sqlite"\n'
         f'archive = "{folder}/voevents"\ncatalogue = "{folder}/catalogue.sqlite"\nhttp_port = {port}\n'
     )
-    words = [sys.executable, "-m", "realbogus.cli", "publish", "--config", str(config)]
+    words = [sys.executable, "-m", "realbogus", "publish", "--config", str(config)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}"

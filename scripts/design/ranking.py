@@ -134,6 +134,7 @@ TRIALS = (
     Trial("fast-2, boosted, half", recipe={"boosted": 100, "boosted_share": 0.5}),
     *(Trial(f"shipped, {b:g} of simulated forest", recipe=SHIPPED, blended=b) for b in (0.0, 0.1, 0.2, 0.3)),
     *(Trial(f"fast-2, simulated x {weight:g}", simulated=weight) for weight in (0.1, 0.3, 1.0)),
+    *(Trial(f"shipped, {n} alike x 0.3", recipe=SHIPPED | {"alike": n}, simulated=0.3) for n in (1000, 2000, 4000)),
 )
 
 
@@ -170,11 +171,8 @@ def scores(trial: Trial, real: Examples, made: Sequence[Examples], split: str, s
     names = [name for name in FEATURE_SETS[trial.chosen] if name not in trial.without] + list(trial.also)
     settings = {"trees": trees, "seed": seed, "simulated_weight": trial.simulated or 1.0}
     recipe = Recipe(**settings | trial.recipe)
-    fold, table = folds(real, split, recipe.folds, seed), real
-    if trial.simulated:
-        table = joined([real, *made])  # ordered by source: the panel's rows stay first
-        fold = np.concatenate([fold, np.full(len(table) - len(real), -1)])
-    held = out_of_fold(with_features(table, names), fold, recipe)[: len(real)]
+    table = joined([real, *made]) if trial.simulated else real  # ordered by source: the panel's rows stay first
+    held = out_of_fold(with_features(table, names), folds(table, split, recipe.folds, seed), recipe)[: len(real)]
     if not trial.blended:
         return held
     forest = Registry(shipped("models")).load(OF_SIMULATED).forest

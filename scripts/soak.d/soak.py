@@ -218,7 +218,7 @@ class Week:
 
     def _check(self, night: Night) -> None:
         """Let the product prove that each alert has one end, and compare with what was sent."""
-        command = [sys.executable, "-m", "realbogus.cli", "ledger", "check", "--json", "--config", str(self.config)]
+        command = [sys.executable, "-m", "realbogus", "ledger", "check", "--json", "--config", str(self.config)]
         checking = subprocess.Popen(
             [*command, "--topic", night.topic], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -271,7 +271,7 @@ def workers(config: Path, folder: Path, count: int) -> Iterator[subprocess.Popen
     """The workers under their supervisor, as an operator starts them, with the clock of the soak."""
     path = os.pathsep.join(filter(None, (str(HERE / "clock"), os.environ.get("PYTHONPATH"))))
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "SOAK_CLOCK": str(folder / "clock")}
-    command = [sys.executable, "-m", "realbogus.cli", "worker", "--config", str(config), "--processes", str(count)]
+    command = [sys.executable, "-m", "realbogus", "worker", "--config", str(config), "--processes", str(count)]
     with (folder / "worker.log").open("w") as log, (folder / "worker.json").open("w") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=log, text=True)
     os.nice(GENTLE)

@@ -1,4 +1,4 @@
-"""So that `python -m realbogus.cli` is the command `realbogus`."""
+"""So that `python -m realbogus` is the command `realbogus`."""
 
 import sys
 
