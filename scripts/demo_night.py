@@ -199,9 +199,7 @@ def create(bootstrap: str, topic: str) -> None:
 def command(what: str, *words: str) -> dict[str, Any]:
     """Run one realbogus command, its progress on the screen; give the JSON that it prints at the end, if any."""
     console.rule(f"[bold]{what}[/bold]: realbogus {words[0]}", align="left", style="dim")
-    done = subprocess.run(
-        [sys.executable, "-m", "realbogus", *words], stdout=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "realbogus", *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         console.print(f"realbogus {' '.join(words)} ended with exit code {done.returncode}")
         raise subprocess.CalledProcessError(done.returncode, words)

@@ -92,7 +92,8 @@ def _results(metrics: Mapping[str, Any]) -> str:
         parts += ["Beside other scores, on the identical rows that have them:", _paired(judged["paired"])]
     if metrics.get("baselines"):
         single = f"The best single feature is {metrics['best_single_feature']}."
-        parts += [f"Beside other methods on the same features and folds. {single}", _paired(metrics["baselines"])]
+        told = "Beside other methods on the same features and folds, fitted on the very sort that is judged."
+        parts += [f"{told} {single}", _paired(metrics["baselines"])]
     if judged.get("slices"):
         parts += ["Share at or above the cut:", _slices(judged["slices"])]
     parts += [_without(judged)] if judged.get("without") else []

@@ -55,7 +55,10 @@ def paired(found: Found) -> str:
     parts = []
     for key, text in (
         ("paired", "Other scores, on the identical rows that have them. Below each: ours minus theirs."),
-        ("baselines", "Other methods on the same features, rows and folds, so that the forest has to earn its place."),
+        (
+            "baselines",
+            "Other methods on these very features, rows and folds, so that the forest has to earn its place.",
+        ),
     ):
         told = found.get(key) or {}
         rows = []
