@@ -103,7 +103,7 @@ def test_the_recipe_that_train_starts_from_is_the_recipe_of_training_but_for_its
     train.add_arguments(parser)
     given = vars(parser.parse_args(["--name", "mine", "--version", "1"]))
     recipe = {name: value for name, value in vars(Recipe()).items() if name in given}
-    assert len(recipe) == 10
+    assert len(recipe) == 11
     assert recipe == {name: given[name] for name in recipe} | {"boosted": 0}
 
 
