@@ -75,7 +75,7 @@ two of palomar, two of windy, 15000 each, other seeds than below), 300 extra tre
 folds and forest. Half of the drawn are of each class; by odds: of a forest that tells them from the packets of the fold
 (`likeness`), with a power of these; even: a power of 0. Weight is that of all drawn, all packets being 1:
 
-    drawn, power, weight     by exposure  MDR 5 %      MDR 10 %     others  by night      MDR 5 %      MDR 10 %    others
+    drawn, power, weight     by exposure  MDR 5 %      10 %         others  by night      MDR 5 %      10 %      others
     none                     .9790 ±.0005 .093 ±.006   .059 ±.004   .933    .9612 ±.0013  .192 ±.006   .105 ±.002   .879
     2000, even, 0.3          .9782 ±.0006 .093 ±.006   .051 ±.002   .941    .9639 ±.0012  .184 ±.008   .103 ±.015   .881
     2000, odds^.5, 0.3       .9790 ±.0003 .087 ±.003   .052 ±.002   .940    .9652 ±.0015  .181 ±.016   .105 ±.003   .880
