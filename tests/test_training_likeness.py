@@ -113,6 +113,7 @@ def test_a_model_of_both_is_judged_on_packets_by_training_and_evaluation_alike(m
     assert "For each forest 120 simulated alerts are drawn" in files["card.md"].decode()
     judged = held_out(model, table)
     assert judged.warnings == ()
+    assert "600 simulated alerts helped to fit them" in judged.how
     assert len(judged.examples) == 240
     told = report(model, judged, quick=True)
     assert told["data"]["rows"] == 240
@@ -143,7 +144,9 @@ def test_without_its_simulated_alerts_the_evaluation_warns(monkeypatch):
 def test_a_model_of_packets_alone_is_not_helped_by_simulated_alerts():
     alone = joined([examples(240)])
     model = model_from(package("alone", "1", FEATURE_SET, alone, train(alone, QUICK, threads=1)))
-    np.testing.assert_array_equal(held_out(model, mixed()).score, held_out(model, alone).score)
+    found = held_out(model, mixed())
+    np.testing.assert_array_equal(found.score, held_out(model, alone).score)
+    assert found.warnings == ("600 simulated alerts beside packets had no part in this",)
 
 
 def test_a_negative_number_is_refused():

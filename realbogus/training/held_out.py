@@ -8,7 +8,7 @@ warning that travels with the figures.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -98,13 +98,30 @@ def held_out(
 ) -> HeldOut:
     """Score rows without letting the model judge what it learnt from. examples has the model's own features.
 
-    Simulated rows beside packets help to fit and are not judged. Raises LabelError where nothing is left, or the
-    features are others.
+    Simulated rows beside packets are not judged; they help to fit a model anew that learnt from such. Raises LabelError
+    where nothing is left, or the features are others.
     """
     if examples.names != model.feature_names:
         raise LabelError("the examples were measured with other features than the model's")
     helps = examples.helping()
-    examples, helping = examples.rows(~helps), examples.rows(helps) if helps.any() else None
+    helping = examples.rows(helps) if helps.any() else None
+    found = _held_out(model, examples.rows(~helps), helping, split, treat_seen, tell, threads)
+    if helping is None or found.helping is not None:
+        return found
+    return replace(
+        found, warnings=(*found.warnings, f"{len(helping)} simulated alerts beside packets had no part in this")
+    )
+
+
+def _held_out(
+    model: Model,
+    examples: Examples,
+    helping: Examples | None,
+    split: str,
+    treat_seen: str,
+    tell: Tell,
+    threads: int,
+) -> HeldOut:
     known, recipe = seen(model, examples), recipe_of(model)
     name = f"{model.id.name}/{model.id.version}"
     if treat_seen == KEEP or not known.any():
@@ -117,7 +134,7 @@ def held_out(
     if treat_seen == LEAVE_OUT:
         if known.all():
             raise LabelError(f"{name} has seen all {len(known)} rows: leaving them out leaves nothing to judge it on")
-        left = held_out(model, examples.rows(~known), tell=tell)
+        left = _held_out(model, examples.rows(~known), None, split, treat_seen, tell, threads)
         return HeldOut(**{**vars(left), "how": f"{left.how}; {known.sum()} rows that trained it were left out"})
     if model.manifest["metrics"].get("imported"):
         raise LabelError(f"{name} was fitted elsewhere and cannot be fitted anew: leave seen rows out, or keep them")
@@ -156,7 +173,9 @@ def _refitted(
     name, count = f"{model.id.name}/{model.id.version}", int(part.max()) + 1
     how = (
         f"{known.sum()} rows that trained {name} were scored by {count} forests of its recipe, none of which saw an "
-        f"alert of their group" + (f"; the other {fresh.sum()} by the model itself" if fresh.any() else "")
+        f"alert of their group"
+        + (f"; {len(helping)} simulated alerts helped to fit them" if helping is not None else "")
+        + (f"; the other {fresh.sum()} by the model itself" if fresh.any() else "")
     )
     doubts = tuple(_doubts(model, learnt))
     return HeldOut(examples, score, p_real, fold, tuple(judges), recipe, how, doubts, helping)
