@@ -23,6 +23,7 @@ SHELL = (
     "telemetry",
     "testing",
     "cli",
+    "__main__",
     "archives",
     "tables",
     "rescoring",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from lxml import etree
 from voevent_cases import MODEL, STYLE, scored
 
 from realbogus.errors import VOEventError
-from realbogus.voevent import build
+from realbogus.voevent import build, validate
 from realbogus.voevent.validate import BYTES_LIMIT, read
 
 GOOD = build(scored(), 0, STYLE).xml
@@ -252,3 +254,19 @@ def test_any_bytes_behind_a_good_beginning_raise_only_our_error(tail):
 def test_mutation_leaves_some_events_acceptable():
     assert _accepted_by_ours(b"".join(CHUNKS))
     assert _accepted_by_ours(put("Night desk", "0.5"))
+
+
+def test_threads_that_begin_together_build_one_schema(monkeypatch):
+    """libxml2 sets up its types with the first schema; three threads at once broke one process in 28."""
+    validate._built_schema.cache_clear()
+    built, schema = [], etree.XMLSchema
+
+    def slow(tree):
+        built.append(tree)
+        time.sleep(0.05)
+        return schema(tree)
+
+    monkeypatch.setattr(validate.etree, "XMLSchema", slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(lambda _: validate._schema(), range(4)))
+    assert len(built) == len(found) == 1

@@ -13,11 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
+from threading import Lock
 
 from lxml import etree
 
 from realbogus.errors import VOEventError
 from realbogus.resources import shipped
+
+_BUILDING = Lock()
 
 VERSION = "2.0"
 NAMESPACE = f"http://www.ivoa.net/xml/VOEvent/v{VERSION}"
@@ -137,8 +140,14 @@ def parser() -> etree.XMLParser:
     return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 
 
-@cache
 def _schema() -> etree.XMLSchema:
+    """Our schema, built by one thread alone: what libxml2 sets up for the first one is not safe from others."""
+    with _BUILDING:
+        return _built_schema()
+
+
+@cache
+def _built_schema() -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(str(shipped("schemas") / "voevent" / "event.xsd"), parser()))
 
 
