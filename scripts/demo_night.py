@@ -288,8 +288,8 @@ def draw_extremes(bootstrap: str, annotations: dict[int, dict], truth: dict[int,
         )
         for group in decoded:
             if int(group.integers[0, 0]) in chosen:
-                batch, _ = SURVEYS[group.survey].to_batch(group, Limits())
-                triplets[int(batch.candid[0])] = batch.triplets[0]
+                batch, _ = SURVEYS[group.survey].to_batch(group, Limits())  # empty for the twin with the bad stamp
+                triplets |= dict(zip(batch.candid.tolist(), batch.triplets, strict=True))
     titles = [f"{annotations[candid]['score']:.3f}  {truth[candid]['kind'].replace('_', ' ')}" for candid in chosen]
     draw_triplets(
         np.stack([triplets[candid] for candid in chosen]),
