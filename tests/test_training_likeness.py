@@ -9,6 +9,7 @@ import pytest
 from model_cases import FEATURE_SET, QUICK, examples
 from sklearn.metrics import roc_auc_score
 
+from realbogus.cli import main
 from realbogus.errors import LabelError
 from realbogus.model import model_from
 from realbogus.training import likeness, studies
@@ -152,3 +153,9 @@ def test_a_model_of_packets_alone_is_not_helped_by_simulated_alerts():
 def test_a_negative_number_is_refused():
     with pytest.raises(LabelError, match="alike should be at least 0"):
         Recipe(alike=-1)
+
+
+@pytest.mark.parametrize("given", [["--packets", "x", "--manifest", "y"], ["--simulated", "x"]])
+def test_the_command_wants_both_sorts_to_draw(given, capsys):
+    assert main(["train", *given, "--alike", "100", "--name", "mine", "--version", "1"]) == 2
+    assert "--alike draws simulated alerts" in capsys.readouterr().err

@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
     problems = data_problems(options)
     if options.transfer and not (options.packets and options.simulated):
         problems.append("--transfer needs both, --simulated to fit and --packets to judge")
+    if options.alike and (options.transfer or not (options.packets and options.simulated)):
+        problems.append("--alike draws simulated alerts to stand beside packets: give both, without --transfer")
     if problems:
         raise ConfigError(problems)
     registry, spec = Registry(options.models or shipped("models")), f"{options.name}/{options.version}"
